@@ -1,0 +1,1 @@
+"""Plugins. Each file registers one component under its own file name."""

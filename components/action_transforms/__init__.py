@@ -1,0 +1,1 @@
+"""Invertible changes of action coordinates, registered by file name."""

@@ -1,0 +1,1 @@
+"""Regression losses, registered by file name."""

@@ -1,0 +1,1 @@
+"""Building blocks of policies, named in experiment_models/."""

@@ -1,0 +1,1 @@
+"""Policies, registered by file name."""

@@ -1,0 +1,1 @@
+"""Simulated environments; each file registers one, under its own name."""

@@ -1,0 +1,145 @@
+"""An episode as the bytes of one HDF5 file: the same episode always gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import h5py
+import numpy as np
+
+from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, check_arrays, hdf5_path
+
+_ALIGNMENT = 64
+"""Arrays start on a cache line, so that a memory map of them does too."""
+
+_METADATA_BYTES = 1 << 16
+_HEADER = "episode"
+
+
+@dataclass(frozen=True)
+class EpisodeAttributes:
+    """What an episode is besides its arrays; nothing here may depend on clock, host or path."""
+
+    seed: int
+    success: bool
+    phase: str | None = None
+    round: int | None = None
+    teacher_checkpoint: str | None = None
+    student_checkpoint: str | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A decoded episode file."""
+
+    arrays: dict[str, np.ndarray]
+    attributes: EpisodeAttributes
+    content_sha256: str
+
+
+def content_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the hash of keys, dtypes, shapes and bytes, independent of how they are stored."""
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        array = np.ascontiguousarray(arrays[key])
+        digest.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def encode(
+    rollout_id: str, arrays: Mapping[str, np.ndarray], attributes: EpisodeAttributes
+) -> tuple[bytes, str]:
+    """Return the episode as an HDF5 file image, and its content hash.
+
+    Raises:
+        EpisodeError: The arrays are not what the format allows.
+    """
+    check_arrays(rollout_id, arrays)
+    content_hash = content_sha256(arrays)
+    size = sum(array.nbytes for array in arrays.values())
+    with h5py.File(
+        "episode.h5",
+        "w",
+        driver="core",
+        backing_store=False,
+        block_size=size + _METADATA_BYTES,
+        alignment_threshold=_ALIGNMENT,
+        alignment_interval=_ALIGNMENT,
+    ) as file:
+        for key in sorted(arrays):
+            # Creation times would make equal episodes differ.
+            file.create_dataset(hdf5_path(key), data=arrays[key], track_times=False)
+        header = {
+            "format_version": FORMAT_VERSION,
+            "content_sha256": content_hash,
+            "attributes": asdict(attributes),
+        }
+        file.attrs[_HEADER] = np.bytes_(json.dumps(header, sort_keys=True))
+        file.flush()
+        return file.id.get_file_image(), content_hash
+
+
+def decode(image: bytes, where: Path) -> Episode:
+    """Return the episode in ``image``; raise EpisodeError naming ``where`` when it is damaged."""
+    try:
+        with h5py.File(io.BytesIO(image), "r") as file:
+            header = json.loads(cast(bytes, file.attrs[_HEADER]))
+            version = header["format_version"]
+            if version != FORMAT_VERSION:
+                raise EpisodeError(
+                    f"{where}: format_version {version}, expected {FORMAT_VERSION}; "
+                    "read it with the version of this program that wrote it"
+                )
+            attributes = EpisodeAttributes(**header["attributes"])
+            recorded = header["content_sha256"]
+            arrays = {key: dataset[...] for key, dataset in datasets(file).items()}
+    # h5py reports damage with many types, and a flipped bit may reach any of them.
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise EpisodeError(f"{where}: truncated or damaged episode file: {error}") from error
+    if content_sha256(arrays) != recorded:
+        raise EpisodeError(
+            f"{where}: damaged episode file: its arrays do not match their content hash"
+        )
+    return Episode(arrays, attributes, recorded)
+
+
+def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the datasets of an open episode file by batch key, sorted."""
+    found: dict[str, h5py.Dataset] = {}
+
+    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name.replace("/", ".")] = item
+
+    file.visititems(visit)
+    return dict(sorted(found.items()))
+
+
+def load_episode(path: Path) -> Episode:
+    """Return the episode in a file, its content checked; raise EpisodeError naming the path."""
+    return decode(read_bytes(path), path)
+
+
+def read_episode(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an episode file by batch key; JPEG keys stay ``.data``/``.offsets``.
+
+    Raises:
+        EpisodeError: The file is missing, truncated, or does not match its content hash.
+    """
+    return load_episode(path).arrays
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes; raise EpisodeError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EpisodeError(f"{path}: cannot be read: {error.strerror}") from error

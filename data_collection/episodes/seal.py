@@ -1,0 +1,133 @@
+"""Seals a finished round: statistics, index, and ``round.json`` last, which makes it readable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from data_collection.episodes.codec import datasets
+from data_collection.episodes.files import canonical_json, replace, sha256
+from data_collection.episodes.index import Extent, Index, stack_extents
+from data_collection.episodes.manifest import (
+    MANIFEST,
+    EpisodeRecord,
+    manifest_bytes,
+    read_manifest,
+)
+from data_collection.episodes.round_writer import CONFIG, unlisted
+from data_collection.episodes.schema import (
+    ACTION,
+    ACTION_VALID,
+    FORMAT_VERSION,
+    STATE,
+    EpisodeError,
+)
+from data_collection.episodes.statistics import Statistics, merge_all
+from data_collection.episodes.writer import EPISODES, ROUND_FILE, episode_path, is_sealed
+
+INDEX = "index.npz"
+STATISTICS = "statistics.json"
+
+
+def seal(folder: Path) -> None:
+    """Finish a round: from here on it is readable and no longer changes.
+
+    Sealing a sealed round does nothing. The bytes written depend on the episodes alone, not on
+    the order in which they were collected.
+
+    Raises:
+        EpisodeError: There is no episode, an episode is missing, damaged, not listed in the
+            manifest, or has other keys, dtypes or row shapes than the first.
+    """
+    if is_sealed(folder):
+        return
+    records = _sorted_records(folder)
+    surveys = [_survey(folder, record) for record in records]
+    extents = [survey[0] for survey in surveys]
+    for record, found in zip(records, extents, strict=True):
+        _check_same(folder, record.id, found, records[0].id, extents[0])
+    statistics = {key: merge_all([survey[1][key] for survey in surveys]) for key in (STATE, ACTION)}
+    index = Index(
+        files=tuple(f"{EPISODES}/{record.id}.h5" for record in records),
+        file_of=np.arange(len(records)),
+        starts=np.zeros(len(records), dtype=np.int64),
+        sizes=np.array([record.bytes for record in records], dtype=np.int64),
+        lengths=np.array([record.length for record in records], dtype=np.int64),
+        extents=stack_extents(extents),
+    )
+    replace(folder / MANIFEST, manifest_bytes(records))
+    plain = {key: value.to_json() for key, value in statistics.items()}
+    replace(folder / STATISTICS, canonical_json(plain))
+    replace(folder / INDEX, index.to_bytes())
+    write_round_file(folder, INDEX, {record.id: record.content_sha256 for record in records})
+
+
+def write_round_file(folder: Path, index_name: str, episodes: dict[str, str]) -> None:
+    """Put ``round.json`` in place: version, name of the index, episode ids and all hashes."""
+    names = (CONFIG, MANIFEST, STATISTICS, index_name)
+    content = {
+        "format_version": FORMAT_VERSION,
+        "index": index_name,
+        "sha256": {name: sha256(folder / name) for name in names},
+        "episodes": episodes,
+    }
+    replace(folder / ROUND_FILE, canonical_json(content))
+
+
+def _sorted_records(folder: Path) -> list[EpisodeRecord]:
+    records = read_manifest(folder / MANIFEST)
+    if not records:
+        raise EpisodeError(f"{folder} holds no episodes; collect some before sealing it")
+    strays = unlisted(folder, records)
+    if strays:
+        raise EpisodeError(
+            f"{folder / MANIFEST} lacks {len(strays)} episodes, the first {strays[0].name}; "
+            "adopt them before sealing"
+        )
+    return sorted(records.values(), key=lambda record: record.id)
+
+
+def _survey(folder: Path, record: EpisodeRecord) -> tuple[dict[str, Extent], dict[str, Statistics]]:
+    path = episode_path(folder, record.id)
+    if not path.is_file() or path.stat().st_size != record.bytes:
+        raise EpisodeError(f"{path}: missing or truncated; the manifest says {record.bytes} bytes")
+    try:
+        with h5py.File(path, "r") as file:
+            found = datasets(file)
+            # An array without rows has no place in the file.
+            extents = {
+                key: Extent(d.id.get_offset() or 0, d.shape, d.dtype) for key, d in found.items()
+            }
+            actions = found[ACTION][...][found[ACTION_VALID][...]]
+            return extents, {
+                STATE: Statistics.of(found[STATE][...]),
+                ACTION: Statistics.of(actions),
+            }
+    except (OSError, KeyError, RuntimeError) as error:
+        raise EpisodeError(f"{path}: damaged episode file: {error}") from error
+
+
+def _check_same(
+    folder: Path,
+    rollout_id: str,
+    found: dict[str, Extent],
+    first_id: str,
+    first: dict[str, Extent],
+) -> None:
+    for key in sorted(found.keys() | first.keys()):
+        got, expected = found.get(key), first.get(key)
+        if (
+            got is None
+            or expected is None
+            or (got.dtype, got.shape[1:]) != (expected.dtype, expected.shape[1:])
+        ):
+            raise EpisodeError(
+                f"{episode_path(folder, rollout_id)}: {key} is {_describe(got)}, but "
+                f"{_describe(expected)} in {first_id}; all episodes of a round must agree"
+            )
+
+
+def _describe(extent: Extent | None) -> str:
+    return "absent" if extent is None else f"{extent.dtype} rows of shape {extent.shape[1:]}"

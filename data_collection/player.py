@@ -1,0 +1,124 @@
+"""A worker process: it plays the jobs that come through a pipe, writes them, reports back.
+
+It gets everything that decides an episode with its start and the job: what it writes does not
+depend on which worker it is, nor on how many there are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from data_collection.episodes import (
+    AsyncEpisodeWriter,
+    EpisodeAttributes,
+    EpisodeError,
+    EpisodeRecord,
+)
+from data_collection.rollout import EpisodeArrays, ExpertHooks
+from data_collection.schema import CollectConfig
+from data_collection.teachers import teachers
+from trainer.config import Loaded
+from trainer.errors import DataError, UserError
+from trainer.registry import environments, load_plugins
+from trainer.rollout import EpisodeResult, RolloutJob, rollout
+from trainer.signature import build
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has built its environments and its teacher."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job is done: ``record`` is the written episode's, None when it failed and was dropped."""
+
+    job: RolloutJob
+    record: EpisodeRecord | None
+
+
+Message = Ready | Outcome | UserError
+"""What a worker sends; an error is its last message."""
+
+
+def play(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
+    """Play jobs until the parent is gone: the whole life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        _Player(loaded, folder, connection).play()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+    except EpisodeError as error:
+        connection.send(DataError(str(error)))
+    except UserError as error:
+        connection.send(error)
+
+
+class _Player:
+    """The worker's side: environments, a teacher, a writer, and the pipe to the parent."""
+
+    def __init__(self, loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
+        config = loaded.config
+        load_plugins(config.plugins, loaded.root)
+        self._config = config
+        self._folder = folder
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._jobs: dict[str, RolloutJob] = {}
+        self._environments = [
+            build(environments, config.environment, loaded.under("environment"))
+            for _ in range(config.environments_per_worker)
+        ]
+        self._teacher = build(teachers, config.teacher, loaded.under("teacher"))
+
+    def play(self) -> None:
+        """Play the jobs that come through the pipe; raise EOFError when it is closed."""
+        self._send(Ready())
+        while True:
+            jobs = itertools.chain([self._next_job()], self._waiting_jobs())
+            # Closing the writer before waiting for another job brings its errors to light.
+            with AsyncEpisodeWriter(self._folder, self._report) as writer:
+                hooks = ExpertHooks(
+                    self._teacher,
+                    noise=self._config.noise,
+                    on_episode=partial(self._finish, writer),
+                )
+                for _ in rollout(
+                    self._environments, jobs, hooks=hooks, max_steps=self._config.max_steps
+                ):
+                    pass  # _finish has seen to it
+
+    def _finish(
+        self, writer: AsyncEpisodeWriter, result: EpisodeResult, arrays: EpisodeArrays
+    ) -> None:
+        if result.success or self._config.keep_failures:
+            attributes = EpisodeAttributes(
+                seed=result.seed, success=result.success, round=self._config.round
+            )
+            writer.submit(result.id, arrays, attributes)
+        else:
+            self._send(Outcome(self._jobs.pop(result.id), None))
+
+    def _next_job(self) -> RolloutJob:
+        job: RolloutJob = self._connection.recv()
+        self._jobs[job.id] = job
+        return job
+
+    def _waiting_jobs(self) -> Iterator[RolloutJob]:
+        """Yield the jobs at hand: to wait for another would stop the episodes that are running."""
+        while self._connection.poll():
+            yield self._next_job()
+
+    def _report(self, record: EpisodeRecord) -> None:
+        self._send(Outcome(self._jobs.pop(record.id), record))
+
+    def _send(self, message: Message) -> None:
+        with self._sending:  # the writer's thread reports too
+            self._connection.send(message)

@@ -1,0 +1,1 @@
+"""Pictures of a simulation: cameras, contact sheets, videos."""

@@ -1,0 +1,1 @@
+"""Tests; a package so that helpers in tests.support import by name."""

@@ -1,0 +1,76 @@
+"""What holds for every policy, whatever its solver or head."""
+
+import pytest
+import torch
+
+from trainer.interfaces import ACTION, ACTION_IS_PAD, STATE, Progress
+
+
+def progress(seed=0):
+    return Progress(0, 10, torch.Generator().manual_seed(seed))
+
+
+def test_every_parameter_gets_a_gradient(policy, batch):
+    policy(batch, progress()).loss.backward()
+    idle = [n for n, p in policy.named_parameters() if p.grad is None or not p.grad.any()]
+    assert idle == []
+
+
+def test_every_parameter_and_buffer_lives_in_the_components(policy):
+    names = {id(t) for t in policy.components.state_dict(keep_vars=True).values()}
+    assert {id(p) for p in policy.parameters()} <= names
+
+
+def test_loss_is_a_mean_over_the_valid_elements(policy, batch):
+    output = policy(batch, progress())
+    assert output.weight.item() == (~batch[ACTION_IS_PAD]).sum().item() * batch[ACTION].shape[-1]
+    assert 0 < output.weight.item() < batch[ACTION].numel()
+    flipped = batch | {ACTION_IS_PAD: ~batch[ACTION_IS_PAD]}
+    assert policy(flipped, progress()).loss != output.loss
+
+
+def test_randomness_comes_from_the_given_generators_alone(policy, batch, generators):
+    before = torch.get_rng_state()
+    losses = [policy(batch, progress(seed=5)).loss for _ in range(2)]
+    actions = [policy.predict_action(batch, {}, generators(8))[0] for _ in range(2)]
+    assert torch.equal(losses[0], losses[1])
+    assert torch.equal(actions[0], actions[1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_chunk_has_the_interfaces_shape_and_no_memory_is_kept(policy, batch, generators):
+    state = policy.initial_state(8)
+    action, new_state = policy.predict_action({STATE: batch[STATE]}, state, generators(8))
+    assert action.shape == batch[ACTION].shape
+    assert action.dtype == torch.float32
+    assert state == new_state == {}
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_a_rows_action_does_not_depend_on_the_other_rows(policy, batch_size, generators):
+    noise = torch.Generator().manual_seed(0)
+    observation = torch.randn(batch_size, 2, 5, generator=noise)
+    with torch.inference_mode():
+        action, _ = policy.predict_action({STATE: observation}, {}, generators(batch_size))
+        for row in {0, batch_size // 2, batch_size - 1}:
+            others = 3 * torch.randn(batch_size, 2, 5, generator=noise)
+            others[row] = observation[row]
+            strangers = generators(batch_size, seed=1000)
+            strangers[row] = generators(batch_size)[row]
+            again, _ = policy.predict_action({STATE: others}, {}, strangers)
+            assert torch.equal(again[row], action[row])
+            assert batch_size == 1 or not torch.equal(again[row - 1], action[row - 1])
+
+
+def test_one_batch_is_learnt_by_heart(policy, batch, generators, fit):
+    batch = {key: value[:4] for key, value in batch.items()}
+    valid = ~batch[ACTION_IS_PAD]
+
+    def error():
+        with torch.inference_mode():
+            action, _ = policy.predict_action(batch, {}, generators(4, seed=7))
+        return (action - batch[ACTION])[valid].square().mean().item()
+
+    before = error()
+    fit(policy, batch, steps=400)
+    assert error() < before / 20

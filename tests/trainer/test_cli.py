@@ -1,0 +1,55 @@
+import logging
+import sys
+
+import pytest
+
+from trainer.cli import run_command
+from trainer.errors import ConfigError
+
+
+def exit_code(main):
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    return caught.value.code
+
+
+def test_main_gets_the_command_line_and_its_code_is_the_exit_code(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["command", "--seed", "3"])
+    assert exit_code(lambda arguments: 7 if arguments == ["--seed", "3"] else 0) == 7
+
+
+def test_a_user_error_is_a_message_and_exit_code_2(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+
+    def main(arguments):
+        raise ConfigError("x.yaml:3: seed: expected an integer")
+
+    assert exit_code(main) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "[rank 1] error: x.yaml:3: seed: expected an integer\n"
+    assert captured.out == ""
+
+
+def test_ctrl_c_is_exit_code_130():
+    def main(arguments):
+        raise KeyboardInterrupt
+
+    assert exit_code(main) == 130
+
+
+def test_a_bug_keeps_its_traceback():
+    def main(arguments):
+        raise RuntimeError("bug")
+
+    with pytest.raises(RuntimeError, match="bug"):
+        run_command(main)
+
+
+@pytest.mark.parametrize(("rank", "level"), [("0", logging.INFO), ("3", logging.WARNING)])
+def test_only_rank_0_talks(monkeypatch, rank, level):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])  # pytest's own would make the set-up a no-op
+    monkeypatch.setattr(root, "level", logging.ERROR)
+    monkeypatch.setenv("RANK", rank)
+    exit_code(lambda arguments: 0)
+    assert root.level == level

@@ -1,0 +1,177 @@
+import json
+import random
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+
+VARIANTS = {
+    "plain": {},
+    "ema": {"train__ema_decay": 0.9},
+    "schedule_free": {
+        "train__optimizer": {"type": "schedule_free_radam", "params": {"lr": 1e-2}},
+    },
+    "accumulate": {"train__accumulate": 2, "data__batch_size": 8},
+    "validated": {"validation": {"fraction": 0.25, "every": 1}},
+    "workers": {"data__num_workers": 1},
+    "steps": {"train__epochs": None, "train__steps": 20, "train__save_every": 6},
+}
+
+
+def uninterrupted(toy, ranks=1):
+    assert toy.train(ranks=ranks) == 0, toy.log.read_text()
+    reference = toy.root / "reference"
+    toy.save_dir.rename(reference)
+    return reference
+
+
+def last_epoch(folder):
+    return max(folder.glob("epoch_*"), key=lambda p: int(p.name.split("_")[1])).name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_killed_at_any_step_ends_with_the_same_bits(toy, same_checkpoint, variant):
+    toy.edit(**VARIANTS[variant])
+    reference = uninterrupted(toy)
+    losses = toy.losses(reference)
+    rng = random.Random(variant)
+    for step in sorted(rng.sample(range(1, max(losses)), 3)):
+        kill = json.dumps([{"type": "killer", "params": {"step": step}}])
+        assert toy.train("--set", f"logging={kill}") == -signal.SIGKILL, toy.log.read_text()
+    assert toy.train() == 0, toy.log.read_text()
+
+    name = last_epoch(reference)
+    assert same_checkpoint(reference / name, toy.save_dir / name) == []
+    assert toy.losses() == losses
+
+
+def test_two_ranks_killed_end_with_the_same_bits(toy, same_checkpoint):
+    reference = uninterrupted(toy, ranks=2)
+    kill = json.dumps([{"type": "killer", "params": {"step": 6}}])
+    assert toy.train("--set", f"logging={kill}", ranks=2) == -signal.SIGKILL
+    assert toy.train(ranks=2) == 0, toy.log.read_text()
+    assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(toy, same_checkpoint, seed):
+    # Random wall-clock moments also hit the writing of checkpoints, which steps alone would not.
+    toy.edit(train__epochs=12, train__ema_decay=0.9, validation={"fraction": 0.25, "every": 2})
+    reference = uninterrupted(toy)
+    rng = random.Random(seed)
+    kills = 0
+    while True:
+        child = toy.start()
+        time.sleep(rng.uniform(0.2, 1.5) if kills < 4 else 60)
+        child.kill() if kills < 4 else None
+        child.join(120)
+        if child.exitcode == 0:
+            break
+        kills += 1
+    assert same_checkpoint(reference / "epoch_12", toy.save_dir / "epoch_12") == []
+    assert toy.losses() == toy.losses(reference)
+    assert not [p for p in toy.save_dir.iterdir() if p.name.endswith((".tmp", ".deleted"))]
+
+
+def test_validating_does_not_change_the_bits_of_training(toy, same_checkpoint):
+    toy.edit(validation={"fraction": 0.25, "every": 1})
+    reference = uninterrupted(toy)
+    toy.edit(validation={"fraction": 0.25, "every": 100})
+    assert toy.train() == 0, toy.log.read_text()
+    assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_polite_signal_saves_and_the_run_goes_on_from_there(toy, same_checkpoint, number):
+    reference = uninterrupted(toy)
+    stop = json.dumps(
+        [{"type": "killer", "params": {"step": 13, "signal_number": int(number)}}]
+    )
+    assert toy.train("--set", f"logging={stop}") == 128 + number, toy.log.read_text()
+    interrupt = json.loads((toy.save_dir / "interrupt" / "manifest.json").read_text())
+    assert interrupt["step"] == 14
+    assert toy.train() == 0
+    assert not (toy.save_dir / "interrupt").exists()
+    assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
+
+
+def test_a_longer_run_goes_on_from_the_shorter_one(toy):
+    assert toy.train() == 0
+    assert toy.train("--set", "train.epochs=4") == 0
+    assert max(toy.losses()) == 32
+
+
+def test_resuming_with_another_configuration_is_refused_with_the_differences(toy):
+    assert toy.train() == 0
+    assert toy.train("--set", "train.clip_grad_norm=2.0", "--set", "data.batch_size=8") == 2
+    message = toy.log.read_text()
+    assert "data.batch_size: saved 16, now 8" in message
+    assert "train.clip_grad_norm: saved 1.0, now 2.0" in message
+
+
+def test_resuming_with_another_model_file_is_refused(toy):
+    assert toy.train() == 0
+    path = toy.root / "experiment_models/toy/exp1/action_decoder.yaml"
+    path.write_text(path.read_text().replace("dropout: 0.1", "dropout: 0.2"))
+    assert toy.train("--set", "train.epochs=4") == 2
+    assert "action_decoder.params.dropout: saved 0.1, now 0.2" in toy.log.read_text()
+
+
+def test_never_refuses_to_overwrite(toy):
+    assert toy.train("--resume", "never") == 0
+    assert toy.train("--resume", "never") == 2
+    assert "would be overwritten" in toy.log.read_text()
+
+
+def test_a_given_checkpoint_is_resumed_into_another_folder(toy, same_checkpoint):
+    reference = uninterrupted(toy)
+    assert toy.train("--resume", str(reference / "epoch_1")) == 0, toy.log.read_text()
+    assert min(toy.losses()) == 9
+    assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
+
+
+def test_an_altered_checkpoint_is_named_and_nothing_is_written(toy):
+    assert toy.train() == 0
+    path = toy.save_dir / "epoch_3" / "action_decoder.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert toy.train("--set", "train.epochs=4") == 2
+    assert f"{path} was altered or damaged" in toy.log.read_text()
+    assert not (toy.save_dir / "epoch_4").exists()
+
+
+def test_a_checkpoint_with_a_missing_file_is_named(toy):
+    assert toy.train() == 0
+    path = toy.save_dir / "epoch_3" / "training_state.pt"
+    path.unlink()
+    assert toy.train("--set", "train.epochs=4") == 2
+    assert f"{path} is missing" in toy.log.read_text()
+
+
+def test_other_world_sizes_go_on_and_say_so(toy):
+    assert toy.train() == 0
+    assert toy.train("--set", "train.epochs=4", ranks=2) == 0, toy.log.read_text()
+    assert "saved on 1 ranks and this run has 2" in toy.log.read_text()
+
+
+def test_a_second_training_in_the_same_folder_is_refused(toy):
+    toy.edit(train__epochs=400, train__save_every=400)
+    first = toy.start()
+    while not (toy.save_dir / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    assert toy.train() == 2
+    first.kill()
+    first.join()
+    assert "another process trains in" in toy.log.read_text()
+
+
+def test_a_copied_run_folder_goes_on(toy):
+    assert toy.train() == 0
+    elsewhere = toy.root / "moved"
+    shutil.copytree(toy.save_dir, elsewhere)
+    arguments = ("--set", f"train.save_dir={elsewhere}", "--set", "train.epochs=4")
+    assert toy.train(*arguments) == 0, toy.log.read_text()
+    assert torch.load(elsewhere / "epoch_4" / "training_state.pt", weights_only=True)["step"] == 32

@@ -1,0 +1,1 @@
+"""The training engine: configuration, registry, the train loop, rollouts, checkpoints."""

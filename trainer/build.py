@@ -1,0 +1,402 @@
+"""An experiment's configuration becomes policy, data, optimizer recipe and loggers."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.checkpoint import Checkpoint, resolve_checkpoint
+from trainer.config import Loaded, load_component_config, load_config
+from trainer.errors import CheckpointError, ConfigError, DataError, nearest
+from trainer.interfaces import (
+    Augmentation,
+    Dataset,
+    FeatureStatistics,
+    Interface,
+    Logger,
+    OptimizerPlugin,
+    Policy,
+)
+from trainer.normalization import (
+    AffineNormalizer,
+    compute_statistics,
+    statistics_from_json,
+    statistics_to_json,
+    warn_when_clipped,
+)
+from trainer.registry import (
+    action_transforms,
+    augmentations,
+    datasets,
+    load_plugins,
+    loggers,
+    losses,
+    models,
+    optimizers,
+    policies,
+)
+from trainer.schema import ComponentSpec, ExperimentConfig, Strict
+from trainer.seeding import stream_seed
+from trainer.signature import build
+from trainer.yaml_file import to_yaml
+
+log = logging.getLogger(__name__)
+
+BUILTIN_PLUGINS = ("trainer.loggers.jsonl",)
+CONFIG, RESOLVED, NORMALIZATION = "config.yaml", "resolved.yaml", "normalization.json"
+
+Experiment = Loaded[ExperimentConfig]
+
+
+class Resolved(Strict):
+    """What ``resolved.yaml`` holds: all that acting needs beside ``config.yaml``."""
+
+    components: dict[str, ComponentSpec]
+    environment: ComponentSpec | None
+    root: str
+
+
+@dataclass(frozen=True)
+class LocatedSpec:
+    """A component's spec, and the place of its parameters for messages."""
+
+    spec: ComponentSpec
+    at: Callable[..., str]
+
+
+@dataclass(frozen=True)
+class SavedPolicy:
+    """A policy with its acting weights, and the experiment that it comes from."""
+
+    policy: Policy
+    config: ExperimentConfig
+    environment: ComponentSpec | None
+    root: Path
+    at: Callable[..., str]
+    """Where the environment's parameters are written, for messages."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a training run is made of, on the CPU and ready to train."""
+
+    experiment: Experiment
+    model_specs: dict[str, LocatedSpec]
+    environment: ComponentSpec | None
+    policy: Policy
+    dataset: Dataset
+    training_samples: np.ndarray
+    validation_samples: np.ndarray
+    training_weights: np.ndarray | None
+    augmentations: list[Augmentation]
+    recipe: OptimizerPlugin
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The validated experiment."""
+        return self.experiment.config
+
+    @property
+    def root(self) -> Path:
+        """The project root, to which paths in YAMLs are relative."""
+        return self.experiment.root
+
+    @property
+    def interface(self) -> Interface:
+        """What the policy sees and does."""
+        return self.config.interface.to_interface()
+
+    @property
+    def save_dir(self) -> Path:
+        """Where checkpoints and logs of this run go."""
+        return self.root / Path(self.config.train.save_dir).expanduser()
+
+    def checkpoint_texts(self) -> dict[str, str]:
+        """Return the text files of a checkpoint, by name."""
+        resolved = Resolved(
+            components={name: located.spec for name, located in self.model_specs.items()},
+            environment=self.environment,
+            root=str(self.root),
+        )
+        normalizer = self.policy.normalizer
+        statistics = normalizer.statistics if isinstance(normalizer, AffineNormalizer) else {}
+        return {
+            CONFIG: to_yaml(self.experiment.resolved),
+            RESOLVED: to_yaml(resolved.model_dump(mode="json")),
+            NORMALIZATION: statistics_to_json(statistics),
+        }
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Return the validated experiment; ``save_dir`` defaults to ``runs/<policy>/expN``."""
+    return load_config(
+        path, ExperimentConfig, overrides, implicit={"train.save_dir": "runs/${experiment}"}
+    )
+
+
+def build_run(
+    experiment: Experiment,
+    statistics: Mapping[str, FeatureStatistics] | None = None,
+    dataset: Dataset | None = None,
+) -> Run:
+    """Return the run of an experiment, checked against its data.
+
+    Args:
+        experiment: What to build.
+        statistics: Those of the checkpoint that the run resumes from; None to compute them, or to
+            take them from ``train.load_dir``.
+        dataset: Takes the place of the experiment's own data.
+
+    Raises:
+        ConfigError: an unknown component or parameter, or sizes that do not fit.
+        DataError: missing, damaged or unfitting data.
+        CheckpointError: ``train.load_dir`` does not fit the model.
+    """
+    config = experiment.config
+    load_plugins(BUILTIN_PLUGINS, experiment.root)
+    load_plugins(config.plugins, experiment.root, experiment.under("plugins"))
+    _check_importable(config.evaluation.plugins if config.evaluation else [], experiment)
+    interface = config.interface.to_interface()
+    recipe = build(optimizers, config.train.optimizer, experiment.under("train", "optimizer"))
+    if recipe.averages_weights and config.train.ema_decay is not None:
+        raise ConfigError(
+            f"{experiment.at('train', 'ema_decay')}: {config.train.optimizer.type} averages the "
+            "weights itself; remove ema_decay or choose another optimizer"
+        )
+    specs = {
+        name: LocatedSpec(
+            (loaded := load_component_config(experiment, name, path)).config, loaded.under()
+        )
+        for name, path in config.model.component_config_paths.items()
+    }
+    _check_optims(experiment)
+    dataset = dataset or build(
+        datasets,
+        config.data.dataset,
+        experiment.under("data", "dataset"),
+        {"interface": interface, "root": experiment.root},
+    )
+    start = _warm_start(experiment)
+    if statistics is None and start and config.normalization.on_warm_start == "keep":
+        statistics = statistics_from_json(start.read_text(NORMALIZATION))
+    policy = build_policy(experiment, specs, statistics, dataset)
+    if start:
+        load_components(policy, start, config.train.load_missing, config.train.load_surplus)
+        if isinstance(policy.normalizer, AffineNormalizer):
+            warn_when_clipped(policy.normalizer, dataset)
+    training, validation = _split(dataset, experiment)
+    weights = dataset.sample_weights()
+    return Run(
+        experiment=experiment,
+        model_specs=specs,
+        environment=_environment(experiment, dataset),
+        policy=policy,
+        dataset=dataset,
+        training_samples=training,
+        validation_samples=validation,
+        training_weights=None if weights is None else weights[training],
+        augmentations=[
+            build(augmentations, spec, experiment.under("data", "augmentations", i))
+            for i, spec in enumerate(config.data.augmentations)
+        ],
+        recipe=recipe,
+    )
+
+
+def build_policy(
+    experiment: Experiment,
+    specs: Mapping[str, LocatedSpec],
+    statistics: Mapping[str, FeatureStatistics] | None,
+    dataset: Dataset | None,
+) -> Policy:
+    """Return the policy with freshly initialised weights and its normaliser.
+
+    The initial weights follow from the seed alone. ``dataset`` gives the statistics where none are
+    passed; one of the two is needed.
+    """
+    config = experiment.config
+    transform = build(
+        action_transforms,
+        config.data.action_transform,
+        experiment.under("data", "action_transform"),
+    )
+    if statistics is None:
+        if dataset is None:
+            raise ConfigError("a policy needs statistics or a dataset to compute them from")
+        statistics = compute_statistics(dataset, transform)
+    loss = build(losses, config.train.loss, experiment.under("train", "loss"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(config.seed, "initial_weights"))
+        components = nn.ModuleDict(
+            {name: build(models, located.spec, located.at) for name, located in specs.items()}
+        )
+        policy = build(
+            policies,
+            config.policy,
+            experiment.under("policy"),
+            {
+                "components": components,
+                "interface": config.interface.to_interface(),
+                "loss": loss,
+            },
+        )
+    policy.normalizer = AffineNormalizer(statistics, config.normalization, transform)
+    return policy
+
+
+def load_policy(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> SavedPolicy:
+    """Return the policy of a checkpoint, ready to act, built from the checkpoint alone.
+
+    The data that it was trained on need not exist any more; its plugins must.
+    """
+    experiment = load_config(checkpoint.folder / CONFIG, ExperimentConfig)
+    resolved = load_config(checkpoint.folder / RESOLVED, Resolved)
+    root = Path(resolved.config.root)
+    root = root if root.is_dir() else Path.cwd()  # moved to another machine
+    load_plugins(experiment.config.plugins, root)
+    specs = {
+        name: LocatedSpec(spec, resolved.under("components", name))
+        for name, spec in resolved.config.components.items()
+    }
+    statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
+    policy = build_policy(experiment, specs, statistics, None)
+    load_components(policy, checkpoint)
+    policy.requires_grad_(False)
+    policy.eval()
+    return SavedPolicy(
+        policy.to(device),
+        experiment.config,
+        resolved.config.environment,
+        root,
+        resolved.under("environment"),
+    )
+
+
+def load_components(
+    policy: Policy,
+    checkpoint: Checkpoint,
+    missing: Sequence[str] = (),
+    surplus: Sequence[str] = (),
+) -> None:
+    """Load the acting weights of a checkpoint into the policy's components, in place.
+
+    Args:
+        policy: The policy to fill.
+        checkpoint: Where the weights are.
+        missing: Prefixes of names (``component.key``) that the checkpoint may lack.
+        surplus: Prefixes of names that the policy may lack.
+
+    Raises:
+        CheckpointError: other names differ, or a tensor has another shape.
+    """
+    saved = {
+        f"{name}.{key}": value
+        for name in checkpoint.components()
+        for key, value in checkpoint.component(name).items()
+    }
+    own = policy.components.state_dict()
+    lacking = [n for n in own.keys() - saved.keys() if not n.startswith(tuple(missing))]
+    unknown = [n for n in saved.keys() - own.keys() if not n.startswith(tuple(surplus))]
+    shapes = [
+        f"{n} is {tuple(saved[n].shape)} there and {tuple(own[n].shape)} here"
+        for n in own.keys() & saved.keys()
+        if own[n].shape != saved[n].shape
+    ]
+    if lacking or unknown or shapes:
+        problems = [
+            *([f"it lacks {_some(lacking)} (train.load_missing)"] if lacking else []),
+            *([f"it has the unknown {_some(unknown)} (train.load_surplus)"] if unknown else []),
+            *shapes[:5],
+        ]
+        raise CheckpointError(
+            f"{checkpoint.folder} does not fit this model: {'; '.join(problems)}. Names that are "
+            "expected to differ can be listed, by prefix, under the key in brackets"
+        )
+    policy.components.load_state_dict({n: v for n, v in saved.items() if n in own}, strict=False)
+
+
+def build_loggers(run: Run, start_step: int) -> list[Logger]:
+    """Return the run's loggers, opened to go on after ``start_step``; JSON lines come first."""
+    supplied = {"save_dir": run.save_dir, "start_step": start_step}
+    run.save_dir.mkdir(parents=True, exist_ok=True)
+    specs = [ComponentSpec(type="jsonl"), *run.config.logging]
+    return [
+        build(loggers, spec, run.experiment.under("logging", i - 1), supplied)
+        for i, spec in enumerate(specs)
+    ]
+
+
+def _warm_start(experiment: Experiment) -> Checkpoint | None:
+    load_dir = experiment.config.train.load_dir
+    if load_dir is None:
+        return None
+    try:
+        return resolve_checkpoint(experiment.root / Path(load_dir).expanduser())
+    except CheckpointError as error:
+        raise CheckpointError(f"{experiment.at('train', 'load_dir')}: {error}") from error
+
+
+def _environment(experiment: Experiment, dataset: Dataset) -> ComponentSpec | None:
+    evaluation = experiment.config.evaluation
+    if evaluation and isinstance(evaluation.environment, ComponentSpec):
+        return evaluation.environment
+    recorded = dataset.environment_config()
+    return None if recorded is None else ComponentSpec.model_validate(dict(recorded))
+
+
+def _split(dataset: Dataset, experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training and the validation samples; an episode lies in one of the two."""
+    everything = np.arange(len(dataset))
+    if experiment.config.validation is None:
+        return everything, everything[:0]
+    episode_of_sample = dataset.episode_of_sample()
+    episodes = np.unique(episode_of_sample)
+    held_out = round(experiment.config.validation.fraction * len(episodes))
+    if not 0 < held_out < len(episodes):
+        raise DataError(
+            f"{experiment.at('validation', 'fraction')}: {len(episodes)} episodes leave "
+            f"{held_out} for validation; choose another fraction, or validation: null"
+        )
+    rng = np.random.default_rng(stream_seed(experiment.config.seed, "validation_split"))
+    chosen = rng.choice(episodes, held_out, replace=False)
+    is_validation = np.isin(episode_of_sample, chosen)
+    return everything[~is_validation], everything[is_validation]
+
+
+def _check_optims(experiment: Experiment) -> None:
+    model = experiment.config.model
+    for section in ("component_optims", "component_build_args"):
+        for name in getattr(model, section):
+            if name not in model.component_config_paths:
+                known = model.component_config_paths
+                raise ConfigError(
+                    f"{experiment.at('model', section, name)}: no component has this name"
+                    f"{nearest(name, known)}; there are {', '.join(known)}"
+                )
+
+
+def _check_importable(plugins: Sequence[str], experiment: Experiment) -> None:
+    """Find evaluation plugins without importing them: training ranks stay free of simulators."""
+    for i, plugin in enumerate(plugins):
+        is_file = plugin.endswith(".py") and (experiment.root / plugin).is_file()
+        try:
+            found = is_file or importlib.util.find_spec(plugin) is not None
+        except ModuleNotFoundError:
+            found = False
+        if not found:
+            raise ConfigError(
+                f"{experiment.at('evaluation', 'plugins', i)}: there is no module or file "
+                f"{plugin!r}"
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(sorted(names)[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

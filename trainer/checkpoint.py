@@ -1,0 +1,296 @@
+"""Checkpoints: written atomically, verified before they are read, found, pruned.
+
+A checkpoint is a folder ``epoch_{N}`` (N completed epochs) or ``interrupt``:
+
+    {component}.pt        the weights to act with (the EMA or averaged ones where there are any)
+    training_state.pt     what else an exact resume needs
+    config.yaml           the resolved experiment; itself a valid --train_config
+    resolved.yaml         the resolved model components, the data's environment, the project root
+    normalization.json    the statistics of the policy's normaliser
+    manifest.json         format version, step, hashes of the files above, versions
+    metrics.json          validation and evaluation figures, written after the rest
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainer.errors import CheckpointError
+from trainer.files import fsync_path, sha256_of, write_text_atomically
+from trainer.schema import CheckpointsConfig
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+METRICS = "metrics.json"
+TRAINING_STATE = "training_state.pt"
+INTERRUPT = "interrupt"
+_REPLACED_INTERRUPT = ".interrupt.replaced"
+_BEST = "best.json"
+_EPOCH = re.compile(r"epoch_(\d+)")
+
+StateDict = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint folder and what its manifest says."""
+
+    folder: Path
+    step: int
+    epoch: int
+    manifest: Mapping[str, object]
+
+    @property
+    def weights_sha256(self) -> str:
+        """The hash of the acting weights' file hashes: names this policy in the data it made."""
+        return str(self.manifest["weights_sha256"])
+
+    def read_text(self, name: str) -> str:
+        """Return one of the text files."""
+        return (self.folder / name).read_text()
+
+    def component(self, name: str) -> StateDict:
+        """Return the acting weights of a component, on the CPU."""
+        return torch.load(self.folder / f"{name}.pt", map_location="cpu", weights_only=True)
+
+    def components(self) -> list[str]:
+        """Return the names of the components, sorted."""
+        files = self.manifest["files"]
+        if not isinstance(files, dict):
+            raise CheckpointError(f"{self.folder / MANIFEST}: 'files' is not a mapping")
+        return sorted(f[:-3] for f in files if f.endswith(".pt") and f != TRAINING_STATE)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures recorded for this checkpoint; empty when it was never reviewed."""
+        path = self.folder / METRICS
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def training_state(self) -> dict[str, object]:
+        """Return what an exact resume needs."""
+        return torch.load(self.folder / TRAINING_STATE, map_location="cpu", weights_only=True)
+
+
+def save_checkpoint(
+    save_dir: Path,
+    name: str,
+    *,
+    components: Mapping[str, StateDict],
+    training_state: Mapping[str, object],
+    texts: Mapping[str, str],
+    step: int,
+    epoch: int,
+) -> Path:
+    """Write ``save_dir/name`` so that it is either whole or not there, and return it.
+
+    Raises:
+        CheckpointError: the disk is full; nothing half-written stays, older checkpoints do.
+    """
+    temporary = save_dir / f".{name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        for component, state in components.items():
+            torch.save(state, temporary / f"{component}.pt")
+        torch.save(dict(training_state), temporary / TRAINING_STATE)
+        for file, text in texts.items():
+            (temporary / file).write_text(text)
+        _write_manifest(temporary, step=step, epoch=epoch)
+        for path in [*temporary.iterdir(), temporary]:
+            fsync_path(path)
+        target = _rename_into_place(temporary, save_dir / name)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        shutil.rmtree(temporary, ignore_errors=True)
+        newest = newest_checkpoint(save_dir)
+        kept = f"the last complete one is {newest.folder}" if newest else "there was none before"
+        reason = (
+            "the disk is full"
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            or shutil.disk_usage(save_dir).free < 1 << 20
+            else str(error)
+        )
+        raise CheckpointError(
+            f"could not write the checkpoint {save_dir / name}: {reason}; {kept}. "
+            "Free some space and start the same command again: it goes on from there"
+        ) from error
+    return target
+
+
+def record_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
+    """Write a checkpoint's figures beside it, once they are known."""
+    write_text_atomically(folder / METRICS, json.dumps(dict(metrics), indent=1) + "\n")
+
+
+def _rename_into_place(temporary: Path, target: Path) -> Path:
+    replaced = target.with_name(_REPLACED_INTERRUPT)
+    if target.name == INTERRUPT and target.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        target.rename(replaced)  # newest_checkpoint still finds it if we die right here
+    temporary.rename(target)
+    fsync_path(target.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+    return target
+
+
+def _write_manifest(folder: Path, *, step: int, epoch: int) -> None:
+    files = {
+        path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+    }
+    weights = [
+        f"{name}:{entry['sha256']}"
+        for name, entry in files.items()
+        if name.endswith(".pt") and name != TRAINING_STATE
+    ]
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "step": step,
+        "epoch": epoch,
+        "files": files,
+        "weights_sha256": _sha256_of_text("\n".join(weights)),
+        "git_revision": _git_revision(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Return the checkpoint in ``folder`` after comparing every file with its hash.
+
+    Raises:
+        CheckpointError: not a checkpoint, another format version, a missing or altered file.
+    """
+    checkpoint = _read_manifest(folder)
+    files = checkpoint.manifest["files"]
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{folder / MANIFEST}: 'files' is not a mapping")
+    for name, entry in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path} is missing from the checkpoint; restore it, or delete {folder} to use "
+                "an older one"
+            )
+        if sha256_of(path) != entry["sha256"]:
+            raise CheckpointError(
+                f"{path} was altered or damaged after it was saved (its SHA-256 is not the one in "
+                f"{MANIFEST}); restore it, or delete {folder} to use an older one"
+            )
+    return checkpoint
+
+
+def newest_checkpoint(save_dir: Path) -> Checkpoint | None:
+    """Return the complete checkpoint with the largest step in ``save_dir``, unverified."""
+    found = [_read_manifest(folder) for folder in _folders(save_dir)]
+    return max(found, key=lambda c: c.step, default=None)
+
+
+def resolve_checkpoint(path: Path) -> Checkpoint:
+    """Return the verified checkpoint at ``path``, or the newest one in a run's folder."""
+    if (path / MANIFEST).is_file():
+        return open_checkpoint(path)
+    newest = newest_checkpoint(path) if path.is_dir() else None
+    if newest is None:
+        raise CheckpointError(
+            f"{path} is neither a checkpoint (a folder with {MANIFEST}) nor a run with any"
+        )
+    return open_checkpoint(newest.folder)
+
+
+def leftovers(save_dir: Path) -> list[Path]:
+    """Return the half-written and half-deleted folders that a crash has left."""
+    return [p for p in save_dir.glob(".*") if p.name.endswith((".tmp", ".deleted"))]
+
+
+def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
+    """Delete the epochs that ``config`` does not keep, and interrupts that are behind them."""
+    epochs = sorted(
+        (_read_manifest(f) for f in _folders(save_dir) if _EPOCH.fullmatch(f.name)),
+        key=lambda c: c.epoch,
+    )
+    keep = {c.folder for c in (epochs[-config.keep_last :] if config.keep_last else epochs)}
+    if config.keep_every:
+        keep |= {c.folder for c in epochs if c.epoch % config.keep_every == 0}
+    if config.best and (best := _best(epochs, config)):
+        keep.add(best.folder)
+        note = {"checkpoint": best.folder.name, config.best.metric: _metric(best, config)}
+        write_text_atomically(save_dir / _BEST, json.dumps(note) + "\n")
+    for checkpoint in epochs:
+        if checkpoint.folder not in keep:
+            _delete(checkpoint.folder)
+    interrupt = save_dir / INTERRUPT
+    if epochs and interrupt.exists() and _read_manifest(interrupt).step <= epochs[-1].step:
+        _delete(interrupt)
+
+
+def _best(epochs: list[Checkpoint], config: CheckpointsConfig) -> Checkpoint | None:
+    sign = -1.0 if config.best and config.best.mode == "min" else 1.0
+    scored = [(value, c) for c in epochs if (value := _metric(c, config)) is not None]
+    return max(scored, key=lambda pair: sign * pair[0])[1] if scored else None
+
+
+def _metric(checkpoint: Checkpoint, config: CheckpointsConfig) -> float | None:
+    if config.best is None:
+        return None
+    return checkpoint.metrics().get(config.best.metric)
+
+
+def _delete(folder: Path) -> None:
+    # Renamed first: a crash half-way must not leave a checkpoint with missing files.
+    doomed = folder.with_name(f".{folder.name}.deleted")
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _folders(save_dir: Path) -> list[Path]:
+    if not save_dir.is_dir():
+        return []
+    names = (INTERRUPT, _REPLACED_INTERRUPT)
+    return [p for p in save_dir.iterdir() if p.name in names or _EPOCH.fullmatch(p.name)]
+
+
+def _read_manifest(folder: Path) -> Checkpoint:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+        version, step, epoch = manifest["format_version"], manifest["step"], manifest["epoch"]
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: {folder} is not a complete checkpoint") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); delete {folder}") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format version {version}, but this program reads {FORMAT_VERSION}"
+        )
+    return Checkpoint(folder, step, epoch, manifest)
+
+
+def _sha256_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _git_revision() -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

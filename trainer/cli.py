@@ -1,0 +1,33 @@
+"""What the commands share: logging, and errors as messages instead of tracebacks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from trainer.errors import UserError
+
+USER_ERROR_EXIT = 2
+INTERRUPTED_EXIT = 130  # 128 + SIGINT, as shells report it
+
+
+def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Exit with what ``main`` returns for the command line; 2 after a UserError, 130 after Ctrl-C.
+
+    Sets up logging first: rank 0 logs from INFO, the other torchrun ranks from WARNING.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    prefix = f"[rank {rank}] " if rank else ""
+    level = logging.WARNING if rank else logging.INFO
+    logging.basicConfig(level=level, format=f"{prefix}%(message)s")
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.stderr.write(f"{prefix}error: {error}\n")
+        sys.exit(USER_ERROR_EXIT)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{prefix}interrupted\n")
+        sys.exit(INTERRUPTED_EXIT)

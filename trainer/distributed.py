@@ -1,0 +1,97 @@
+"""torchrun's environment, the process group, and the few collectives that the loop needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError
+
+T = TypeVar("T")
+
+# Rank 0 evaluates and validates while the others wait for it at the next collective.
+_COLLECTIVE_TIMEOUT = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among the ranks, and the device it trains on."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and logs."""
+        return self.rank == 0
+
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """Return ``values`` summed over all ranks, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather_objects(self, value: T) -> list[T]:
+        """Return every rank's value on rank 0, and an empty list elsewhere."""
+        if self.world_size == 1:
+            return [value]
+        gathered: list[T] = [value] * self.world_size if self.is_main else []
+        dist.gather_object(value, gathered or None)
+        return gathered
+
+    def main_value(self, value: T) -> T:
+        """Return rank 0's value on every rank."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def wrap(self, policy: nn.Module) -> nn.Module:
+        """Return the policy in DDP when there are several ranks, else the policy itself.
+
+        Buffers are not broadcast: they are equal by construction, or (batch statistics) rank 0's
+        are the ones saved.
+        """
+        if self.world_size == 1:
+            return policy
+        return nn.parallel.DistributedDataParallel(policy, broadcast_buffers=False)
+
+
+@contextmanager
+def join_ranks(device: str) -> Iterator[Ranks]:
+    """Enter the process group that torchrun describes (or none), and leave it at the end.
+
+    Args:
+        device: "auto" (a GPU when there is one), "cpu" or "cuda".
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "train.device: cuda was asked for, but torch sees no GPU; use auto or cpu"
+        )
+    use_cuda = device != "cpu" and torch.cuda.is_available()
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    torch_device = torch.device("cuda", local_rank) if use_cuda else torch.device("cpu")
+    if use_cuda:
+        torch.cuda.set_device(torch_device)
+    if world_size == 1:
+        yield Ranks(0, 1, torch_device)
+        return
+    dist.init_process_group("nccl" if use_cuda else "gloo", timeout=_COLLECTIVE_TIMEOUT)
+    try:
+        yield Ranks(dist.get_rank(), world_size, torch_device)
+    finally:
+        dist.destroy_process_group()

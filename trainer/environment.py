@@ -1,0 +1,87 @@
+"""The contract of an environment, and the names and sizes it shares with policies and data.
+
+Nothing here imports torch: a process which only simulates (an expert recording episodes) starts in
+a fraction of the time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trainer.errors import UserError
+
+STATE = "observation.state"
+IMAGE_PREFIX = "observation.images."
+DEPTH_PREFIX = "observation.depth."
+ACTION = "action"
+ACTION_IS_PAD = "action_is_pad"
+TASK = "task"
+EPISODE_INDEX = "episode_index"
+FRAME_INDEX = "frame_index"
+ROUND_INDEX = "round_index"
+
+EVALUATION_SEED_START = 10_000_000
+"""Evaluation seeds start here; data collection refuses seeds from here on."""
+
+Observation = dict[str, np.ndarray]
+"""One environment step's observation: batch keys without the B and To dimensions."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a policy sees and does: the sizes which data, policy and environment must agree on."""
+
+    obs_steps: int
+    chunk: int
+    control_hz: float
+    state: int
+    action: int
+    cameras: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one environment step gave."""
+
+    observation: Observation
+    reward: float
+    terminated: bool
+    truncated: bool
+    success: bool
+
+
+class Environment(ABC):
+    """One simulated environment. ``seed`` decides everything random in an episode."""
+
+    control_hz: float
+    max_steps: int
+    action_dim: int
+    observation_shapes: dict[str, tuple[int, ...]]
+    """Shape of each observation key, for instance ``{"observation.state": (39,)}``."""
+
+    @abstractmethod
+    def reset(self, seed: int) -> Observation:
+        """Start an episode and return its first observation."""
+
+    @abstractmethod
+    def step(self, action: np.ndarray) -> StepResult:
+        """Apply one action (A,) in real units for one control period."""
+
+    def render(self) -> np.ndarray:
+        """Return an RGB picture (H, W, 3) uint8 for videos; raise UserError when impossible."""
+        raise UserError(f"{type(self).__name__} cannot render pictures")
+
+    def save_state(self) -> object:
+        """Return everything that decides the future: simulator, counters, wrappers, RNG."""
+        raise UserError(f"{type(self).__name__} cannot save and restore its state")
+
+    def restore_state(self, state: object) -> None:
+        """Return exactly to a state from ``save_state``; raise UserError when impossible."""
+        raise UserError(f"{type(self).__name__} cannot save and restore its state")
+
+    def close(self) -> None:
+        """Free windows, renderers and files."""
+        return

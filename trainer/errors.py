@@ -1,0 +1,34 @@
+"""Errors that a user can mend: one clear message and exit code 2, never a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something outside the program is wrong: a file, a setting, a missing package.
+
+    The message says what was expected, what was found, where, and what to do.
+    Commands print it and exit with code 2.
+    """
+
+
+class ConfigError(UserError):
+    """A configuration file or an override is wrong."""
+
+
+class DataError(UserError):
+    """Recorded data are damaged, missing, or do not fit the experiment."""
+
+
+class MissingDataError(DataError):
+    """The data that an experiment names are not there (yet)."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is damaged, incomplete, or does not fit the experiment."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the closest known name, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

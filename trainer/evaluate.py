@@ -1,0 +1,268 @@
+"""Success rate, return and videos of a checkpoint, in the environment its data came from.
+
+python trainer/evaluate.py --checkpoint runs/naive_flow_matching_policy/exp3 --episodes 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from trainer.build import Run, load_policy
+from trainer.checkpoint import resolve_checkpoint
+from trainer.cli import run_command
+from trainer.environment import StepResult
+from trainer.errors import ConfigError
+from trainer.files import write_text_atomically
+from trainer.interfaces import EVALUATION_SEED_START, Interface, Policy
+from trainer.planner import PolicyPlanner
+from trainer.registry import environments, load_plugins
+from trainer.rollout import EpisodeResult, RolloutHooks, RolloutJob, Slot, rollout
+from trainer.schema import ComponentSpec, EvaluationConfig
+from trainer.signature import build
+from trainer.video import write_video
+
+_VIDEO_FPS = 20
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy did in ``episodes`` episodes."""
+
+    episodes: int
+    success_rate: float
+    success_interval: tuple[float, float]
+    mean_return: float
+    std_return: float
+    mean_length: float
+    seconds_per_decision: float
+    seconds: float
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures under the names they are logged by."""
+        low, high = self.success_interval
+        plain = {k: v for k, v in asdict(self).items() if k != "success_interval"}
+        plain |= {"success_low": low, "success_high": high}
+        return {f"evaluation/{name}": float(value) for name, value in plain.items()}
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        low, high = self.success_interval
+        return (
+            f"success {self.success_rate:.2f} (95 % interval {low:.2f} to {high:.2f}, "
+            f"{self.episodes} episodes), return {self.mean_return:.1f} ± {self.std_return:.1f}, "
+            f"length {self.mean_length:.0f}, {1e3 * self.seconds_per_decision:.1f} ms a decision"
+        )
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion (95 % by default); Wilson (1927)."""
+    if trials == 0:
+        return 0.0, 1.0
+    rate, z2 = successes / trials, z * z
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = z * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def summarize(results: Sequence[EpisodeResult], seconds: float) -> Evaluation:
+    """Return the figures of finished episodes."""
+    returns = np.array([r.episode_return for r in results])
+    successes = sum(r.success for r in results)
+    decisions = sum(r.decisions for r in results)
+    return Evaluation(
+        episodes=len(results),
+        success_rate=successes / len(results),
+        success_interval=wilson_interval(successes, len(results)),
+        mean_return=float(returns.mean()),
+        std_return=float(returns.std()),
+        mean_length=float(np.mean([r.length for r in results])),
+        seconds_per_decision=sum(r.seconds_deciding for r in results) / max(decisions, 1),
+        seconds=seconds,
+    )
+
+
+def evaluate(
+    policy: Policy,
+    interface: Interface,
+    environment: ComponentSpec,
+    config: EvaluationConfig,
+    *,
+    at: Callable[..., str],
+    episodes: int,
+    seed: int,
+    video_folder: Path | None = None,
+) -> Evaluation:
+    """Return how ``policy`` does in ``episodes`` fresh episodes with seeds from ``seed`` on.
+
+    Videos of the first ``config.videos`` episodes go to ``video_folder`` as
+    ``episode_{seed}_{success|failure}.mp4``.
+
+    Raises:
+        ConfigError: the environment cannot be built or does not fit the policy.
+        UserError: the policy gives actions that are not finite.
+    """
+    slots = [
+        build(environments, environment, at) for _ in range(min(episodes, config.inference_batch))
+    ]
+    planner = PolicyPlanner(
+        policy,
+        interface,
+        inference_batch=config.inference_batch,
+        execute_horizon=config.execute_horizon,
+        temporal_ensembling=config.temporal_ensembling,
+    )
+    jobs = [RolloutJob(id=str(s), seed=s) for s in range(seed, seed + episodes)]
+    hooks = RolloutHooks()
+    if video_folder is not None and config.videos:
+        hooks = _VideoHooks(video_folder, {job.id for job in jobs[: config.videos]})
+    start = time.perf_counter()
+    try:
+        results = list(
+            tqdm(
+                rollout(slots, jobs, planner=planner, hooks=hooks, max_steps=config.max_steps),
+                total=episodes,
+                desc="evaluating",
+                unit="episode",
+                leave=False,
+            )
+        )
+    finally:
+        for slot in slots:
+            slot.close()
+    return summarize(results, time.perf_counter() - start)
+
+
+class _VideoHooks(RolloutHooks):
+    """Films chosen episodes, a frame a control step, at ``_VIDEO_FPS`` or real time."""
+
+    def __init__(self, folder: Path, episodes: set[str]) -> None:
+        self.folder = folder
+        self.episodes = episodes
+        self._frames: dict[str, list[np.ndarray]] = {}
+
+    def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
+        if slot.job.id in self.episodes:
+            self._frames.setdefault(slot.job.id, []).append(slot.environment.render())
+
+    def on_episode_end(self, slot: Slot, result: EpisodeResult) -> None:
+        frames = self._frames.pop(result.id, None)
+        if frames:
+            outcome = "success" if result.success else "failure"
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"episode_{result.id}_{outcome}.mp4"
+            write_video(path, frames, min(_VIDEO_FPS, slot.environment.control_hz))
+
+
+def evaluate_in_training(
+    policy: Policy, run: Run, epoch: int
+) -> tuple[dict[str, float], list[Path]]:
+    """Return the figures to log, and the videos, of the acting weights after ``epoch`` epochs."""
+    config = run.config.evaluation
+    environment = run.environment
+    if config is None or environment is None:
+        raise ConfigError(
+            "evaluation.environment: from_data was asked for, but the data do not say which "
+            "environment they came from; name it as {type: …, params: {…}}"
+        )
+    load_plugins(config.plugins, run.root)
+    folder = run.save_dir / "videos" / f"epoch_{epoch}"
+    evaluation = evaluate(
+        policy,
+        run.interface,
+        environment,
+        config,
+        at=run.experiment.under("evaluation", "environment"),
+        episodes=config.episodes,
+        seed=config.seed,
+        video_folder=folder,
+    )
+    tqdm.write(f"epoch {epoch}: {evaluation}")
+    return evaluation.figures(), sorted(folder.glob("*.mp4"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Evaluate a checkpoint from the command line and return the exit code."""
+    args = _parser().parse_args(arguments)
+    checkpoint = resolve_checkpoint(args.checkpoint)
+    saved = load_policy(checkpoint, args.device)
+    config = (saved.config.evaluation or EvaluationConfig(every=1)).model_copy(
+        update={
+            name: value
+            for name, value in (
+                ("videos", args.video),
+                ("execute_horizon", args.execute_horizon),
+            )
+            if value is not None
+        }
+    )
+    if saved.environment is None:
+        raise ConfigError(
+            f"{checkpoint.folder / 'resolved.yaml'}: no environment is recorded; the experiment "
+            "must name one under evaluation.environment"
+        )
+    load_plugins([*config.plugins, *args.plugin], saved.root)
+    output = args.output or checkpoint.folder.parent / f"evaluation_{checkpoint.folder.name}.json"
+    evaluation = evaluate(
+        saved.policy,
+        saved.config.interface.to_interface(),
+        saved.environment,
+        config,
+        at=saved.at,
+        episodes=args.episodes,
+        seed=args.seed,
+        video_folder=output.parent / "videos" / checkpoint.folder.name,
+    )
+    record: Mapping[str, object] = asdict(evaluation) | {
+        "checkpoint": str(checkpoint.folder),
+        "weights_sha256": checkpoint.weights_sha256,
+        "seed": args.seed,
+    }
+    write_text_atomically(output, json.dumps(record, indent=1) + "\n")
+    sys.stdout.write(f"{evaluation}\nwritten to {output}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Roll a checkpoint out in the environment its data came from.",
+        epilog=(
+            "examples:\n"
+            "  python trainer/evaluate.py --checkpoint runs/demo --episodes 100\n"
+            "  python trainer/evaluate.py --checkpoint runs/demo/epoch_20 --video 4\n"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="a checkpoint, or a run (its newest one)"
+    )
+    parser.add_argument("--episodes", type=_positive, default=50)
+    parser.add_argument(
+        "--seed", type=int, default=EVALUATION_SEED_START, help="seed of the first episode"
+    )
+    parser.add_argument("--video", type=int, metavar="K", help="film the first K episodes")
+    parser.add_argument("--execute_horizon", type=_positive, help="steps executed of each chunk")
+    parser.add_argument("--plugin", action="append", default=[], help="a further plugin to load")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--output", type=Path, help="where the figures go (JSON)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
+    return value
+
+
+if __name__ == "__main__":
+    run_command(main)

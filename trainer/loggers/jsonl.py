@@ -1,0 +1,41 @@
+"""Figures as JSON lines: ``metrics.jsonl`` in the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from trainer.files import write_text_atomically
+from trainer.interfaces import Logger
+from trainer.registry import loggers
+
+
+@loggers.register("jsonl")
+class JsonlLogger(Logger):
+    """Appends one line a call; lines behind the step that a run resumes from are dropped."""
+
+    def __init__(self, save_dir: Path, start_step: int) -> None:
+        self.path = save_dir / "metrics.jsonl"
+        if self.path.exists():
+            lines = self.path.read_text().splitlines()
+            kept = [line for line in lines if _step(line) <= start_step]
+            if len(kept) < len(lines):
+                write_text_atomically(self.path, "".join(f"{line}\n" for line in kept))
+        self._file = self.path.open("a")
+
+    def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Append the figures as one line."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")  # torn by a kill: drop it

@@ -1,0 +1,283 @@
+"""The train step and the epoch loop. Nothing else in the project steps an optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from trainer.build import Run
+from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints, save_checkpoint
+from trainer.distributed import Ranks
+from trainer.guard import GradientGuard
+from trainer.interfaces import ACTION, Batch, LossOutput, Progress
+from trainer.meter import Meter
+from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_groups
+from trainer.review import Reviewer
+from trainer.sampling import SampleOrder
+from trainer.seeding import stream_seed
+from trainer.snapshot import TrainedState
+from trainer.stopping import Interrupted, StopRequest
+
+log = logging.getLogger(__name__)
+
+_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TrainLoop:
+    """Trains one run from its first (or resumed) step to its last."""
+
+    def __init__(self, run: Run, ranks: Ranks) -> None:
+        self.run = run
+        self.config = run.config.train
+        self.ranks = ranks
+        self.policy = run.policy
+        self.step = 0
+        self.order = SampleOrder(
+            run.training_samples,
+            batch_size=run.config.data.batch_size,
+            accumulate=self.config.accumulate,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            seed=run.config.seed,
+            weights=run.training_weights,
+        )
+        if self.config.epochs is not None:
+            self.steps_per_epoch = self.order.steps_per_pass
+            self.total_steps = self.config.epochs * self.steps_per_epoch
+            self.epochs_per_save = self.config.save_every
+        else:
+            self.steps_per_epoch = self.config.save_every
+            self.total_steps = self.config.steps or 0
+            self.epochs_per_save = 1
+        groups = parameter_groups(self.policy, run.config.model.component_optims)
+        self.optimizer = NamedOptimizer(run.recipe, self.policy, groups)
+        self.average = (
+            ExponentialAverage(self.policy.components, self.config.ema_decay)
+            if self.config.ema_decay
+            else None
+        )
+        self.guard = GradientGuard(self.policy, self.config.clip_grad_norm, ranks.device)
+        self.scaler = torch.amp.GradScaler(
+            ranks.device.type, enabled=self.config.precision == "fp16"
+        )
+        self.generator = torch.Generator(device=ranks.device)
+        self.generator.manual_seed(stream_seed(run.config.seed, "noise", ranks.rank))
+        torch.manual_seed(stream_seed(run.config.seed, "dropout", ranks.rank))
+        self.state = TrainedState(
+            self.policy, self.optimizer, self.average, self.scaler, self.generator, ranks
+        )
+        self.meter = Meter(ranks)
+        self.wrapped = self.policy
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Train to the end.
+
+        Raises:
+            TrainingDivergedError: a loss or gradient was not finite.
+            CheckpointError: a checkpoint could not be written.
+            Interrupted: SIGTERM or Ctrl-C; ``interrupt/`` was saved.
+        """
+        if self.config.compile:
+            # The components, not the policy: a policy's forward draws noise and counts steps,
+            # which would only break the graph. Names of weights stay as they are.
+            for component in self.policy.components.values():
+                component.compile()
+        self.wrapped = self.ranks.wrap(self.policy)
+        self._set_training_mode()
+        batches = self._batches()
+        with (
+            Reviewer(self.run, self.ranks, self.state.acting_components, self.step) as reviewer,
+            StopRequest() as stop,
+            self._progress_bar() as bar,
+        ):
+            reviewer.catch_up(
+                self.step, self._epoch_just_ended(), last=self.step == self.total_steps
+            )
+            while self.step < self.total_steps:
+                stopping = self.train_step(batches, stop.signal_number)
+                bar.update()
+                if self.step % self.config.log_every == 0 or self.step == self.total_steps:
+                    self._report(reviewer, bar)
+                if epoch := self._epoch_just_ended():
+                    self._end_epoch(epoch, reviewer)
+                elif stopping:
+                    self._save(INTERRUPT, self.step // self.steps_per_epoch)
+                if stopping:
+                    raise Interrupted(
+                        stop.signal_number or 15,
+                        f"stopped at step {self.step} of {self.total_steps} and saved; start the "
+                        "same command again to go on",
+                    )
+
+    def train_step(self, batches: Iterator[Batch], stop_signal: int = 0) -> bool:
+        """Do one optimizer step; return whether any rank was asked to stop.
+
+        A loss is a mean over its valid elements. With several ranks or micro-batches each is
+        weighted by its share of all valid elements, so that the gradient is that of one big batch.
+        """
+        self.optimizer.set_learning_rate(self.step, self.total_steps)
+        progress = Progress(self.step, self.total_steps, self.generator)
+        alone = self.ranks.world_size == 1 and self.config.accumulate == 1
+        weight_and_stop = torch.zeros(2, device=self.ranks.device)
+        loss = weight_and_stop[0]
+        for micro in range(self.config.accumulate):
+            batch = self._next(batches)
+            with self._gradient_sync(micro), self._autocast():
+                output: LossOutput = self.wrapped(batch, progress)
+                share = None if alone else output.weight / self.run.config.data.batch_size
+                loss = output.loss
+                self.scaler.scale(loss if share is None else loss * share).backward()
+            self.meter.add(output, len(batch[ACTION]))
+            if not alone:
+                weight_and_stop[0] += output.weight.detach()
+        stopping = bool(stop_signal)
+        scale = None
+        if not alone:
+            weight_and_stop[1] = stop_signal
+            self.ranks.all_reduce_sum(weight_and_stop)
+            per_rank = weight_and_stop[0].clamp(min=1) / self.ranks.world_size
+            scale = self.run.config.data.batch_size / per_rank
+            stopping = self._may_look_at_device() and bool(weight_and_stop[1] > 0)
+        self._apply_gradients(loss, scale)
+        self.policy.after_step(progress, self.optimizer)
+        self.step += 1
+        return stopping
+
+    def _apply_gradients(self, loss: Tensor, scale: Tensor | None) -> None:
+        self.scaler.unscale_(self.optimizer.torch)
+        self.guard.clip(self.step, loss, scale)
+        if self._may_look_at_device():
+            self._check_finite()
+        self.scaler.step(self.optimizer.torch)
+        self.scaler.update()
+        self.optimizer.torch.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update(self.step)
+
+    # ---- what surrounds a step -----------------------------------------------------------------
+
+    def _batches(self) -> Iterator[Batch]:
+        workers = self.run.config.data.num_workers
+        loader = DataLoader(
+            self.run.dataset,  # type: ignore[arg-type] - fetched by __getitems__ alone
+            batch_sampler=self.order.from_step(self.step, self.total_steps),  # type: ignore[arg-type]
+            collate_fn=_collated_already,  # type: ignore[arg-type]
+            num_workers=workers,
+            pin_memory=self.ranks.device.type == "cuda",
+            # Forked workers share the resident data and know the plugins loaded from files.
+            multiprocessing_context="fork" if workers else None,
+            # Its own generator: otherwise creating the iterator would draw from the global one.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        start = time.perf_counter()
+        batch = next(batches)
+        self.meter.wait_s += time.perf_counter() - start
+        batch = {k: v.to(self.ranks.device, non_blocking=True) for k, v in batch.items()}
+        for augment in self.run.augmentations:
+            batch = augment(batch, self.generator)
+        return batch
+
+    def _set_training_mode(self) -> None:
+        self.policy.train()
+        for name, override in self.run.config.model.component_optims.items():
+            if override.freeze:  # frozen batch statistics too
+                self.policy.components[name].eval()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        dtype = _PRECISIONS.get(self.config.precision)
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.ranks.device.type, dtype)
+
+    def _gradient_sync(self, micro: int) -> contextlib.AbstractContextManager[object]:
+        last = micro == self.config.accumulate - 1
+        if last or not isinstance(self.wrapped, torch.nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.wrapped.no_sync()
+
+    def _may_look_at_device(self) -> bool:
+        """Whether reading a value now costs nothing (CPU) or is due anyway (logging)."""
+        due = (self.step + 1) % self.config.log_every == 0 or self.step + 1 == self.total_steps
+        return self.ranks.device.type == "cpu" or due
+
+    def _check_finite(self) -> None:
+        if not self.scaler.is_enabled():  # fp16 overflows now and then; its scaler skips the step
+            self.guard.check(f"the newest checkpoint lies in {self.run.save_dir}")
+
+    # ---- reporting and saving ------------------------------------------------------------------
+
+    def _progress_bar(self) -> tqdm:
+        return tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            desc="/".join(self.run.save_dir.parts[-2:]),
+            unit="step",
+            disable=not self.ranks.is_main,
+            dynamic_ncols=True,
+        )
+
+    def _report(self, reviewer: Reviewer, bar: tqdm) -> None:
+        self._check_finite()
+        values = self.meter.read() | {
+            "train/learning_rate": self.optimizer.learning_rate,
+            "train/gradient_norm": float(self.guard.norm),
+            "train/epoch": self.step / self.steps_per_epoch,
+        }
+        reviewer.log(self.step, values)
+        bar.set_postfix(
+            loss=f"{values['train/loss']:.4g}",
+            lr=f"{self.optimizer.learning_rate:.2g}",
+            samples_s=f"{values['perf/samples_per_s']:,.0f}",
+            wait=f"{values['perf/data_wait']:.0%}",
+        )
+
+    def _epoch_just_ended(self) -> int:
+        """Return the number of completed epochs at an epoch's end (or the run's), else 0."""
+        if self.step == 0 or (self.step % self.steps_per_epoch and self.step != self.total_steps):
+            return 0
+        return -(-self.step // self.steps_per_epoch)
+
+    def _end_epoch(self, epoch: int, reviewer: Reviewer) -> None:
+        last = self.step == self.total_steps
+        save = last or epoch % self.epochs_per_save == 0
+        if save:
+            self._save(f"epoch_{epoch}", epoch)
+        reviewer.review(self.step, epoch, last=last)
+        if save:
+            reviewer.record(epoch)
+            if self.ranks.is_main:
+                prune_checkpoints(self.run.save_dir, self.config.checkpoints)
+
+    def _save(self, name: str, epoch: int) -> None:
+        self._check_finite()
+        training_state = self.state.capture(self.step, self.step * self.order.global_batch)
+        if self.ranks.is_main:
+            save_checkpoint(
+                self.run.save_dir,
+                name,
+                components=self.state.acting_components(),
+                training_state=training_state,
+                texts=self.run.checkpoint_texts(),
+                step=self.step,
+                epoch=epoch,
+            )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on exactly where ``checkpoint`` was saved."""
+        self.step = self.state.restore(checkpoint)
+
+
+def _collated_already(batch: Batch) -> Batch:
+    return batch

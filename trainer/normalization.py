@@ -1,0 +1,154 @@
+"""Statistics become the policy's normaliser."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.interfaces import (
+    ACTION,
+    ACTION_IS_PAD,
+    STATE,
+    ActionTransform,
+    Batch,
+    Dataset,
+    FeatureStatistics,
+    Normalizer,
+)
+from trainer.schema import NormalizationConfig
+
+log = logging.getLogger(__name__)
+
+_CLIPPED_SHARE_WORTH_SAYING = 0.01
+_CHUNK_OF_SAMPLES = 4096
+_ARRAYS = ("mean", "std", "min", "max")
+
+
+class AffineNormalizer(Normalizer):
+    """``(x - shift) / scale`` for state and action, after the action transform.
+
+    The state is clipped to ``±clip`` normalised units, so that a dimension which hardly moved in
+    the data cannot explode in states that the policy has not seen. Actions are not clipped.
+    """
+
+    state_shift: Tensor
+    state_scale: Tensor
+    action_shift: Tensor
+    action_scale: Tensor
+
+    def __init__(
+        self,
+        statistics: Mapping[str, FeatureStatistics],
+        config: NormalizationConfig,
+        action_transform: ActionTransform,
+    ) -> None:
+        super().__init__()
+        self.statistics = dict(statistics)
+        self.clip = config.clip
+        self.action_transform = action_transform
+        for name, key, mode in (("state", STATE, config.state), ("action", ACTION, config.action)):
+            shift, scale = _affine(self.statistics[key], mode, config.std_floor)
+            # Not persistent: the checkpoint keeps the float64 statistics in normalization.json.
+            self.register_buffer(f"{name}_shift", shift, persistent=False)
+            self.register_buffer(f"{name}_scale", scale, persistent=False)
+
+    def normalize(self, batch: Batch) -> Batch:
+        """Return a copy of ``batch`` with normalised state and, if present, action."""
+        normalized = dict(batch)
+        state = batch[STATE]
+        normalized[STATE] = ((state - self.state_shift) / self.state_scale).clamp(
+            -self.clip, self.clip
+        )
+        if ACTION in batch:
+            action = self.action_transform.forward(batch[ACTION], state[:, -1])
+            normalized[ACTION] = (action - self.action_shift) / self.action_scale
+        return normalized
+
+    def unnormalize_action(self, action_bha: Tensor, observation: Batch) -> Tensor:
+        """Return the chunk in real units: the inverse of what ``normalize`` does to actions."""
+        action = action_bha * self.action_scale + self.action_shift
+        return self.action_transform.inverse(action, observation[STATE][:, -1])
+
+    def clipped_share(self, state: Tensor) -> float:
+        """Return the share of raw state values (…, S) that ``normalize`` would clip."""
+        scaled = (state.to(self.state_shift) - self.state_shift) / self.state_scale
+        return float((scaled.abs() > self.clip).double().mean())
+
+
+def _affine(statistics: FeatureStatistics, mode: str, std_floor: float) -> tuple[Tensor, Tensor]:
+    if mode == "mean_std":
+        shift, scale = statistics.mean, np.maximum(statistics.std, std_floor)
+    elif mode == "min_max":
+        shift = (statistics.max + statistics.min) / 2
+        scale = np.maximum((statistics.max - statistics.min) / 2, std_floor)
+    else:
+        shift, scale = np.zeros_like(statistics.mean), np.ones_like(statistics.mean)
+    return torch.from_numpy(shift).float(), torch.from_numpy(scale).float()
+
+
+def compute_statistics(
+    dataset: Dataset, action_transform: ActionTransform
+) -> dict[str, FeatureStatistics]:
+    """Return the statistics of states and of *transformed* actions.
+
+    The rounds' own exact statistics serve where actions are not transformed; otherwise one pass
+    over all windows computes them from the valid steps of every chunk.
+    """
+    statistics = dataset.statistics()
+    if action_transform.is_identity:
+        return statistics
+    count, mean, m2 = 0, np.zeros(()), np.zeros(())
+    low, high = np.array(np.inf), np.array(-np.inf)
+    for start in range(0, len(dataset), _CHUNK_OF_SAMPLES):
+        batch = dataset.__getitems__(range(start, min(start + _CHUNK_OF_SAMPLES, len(dataset))))
+        action = action_transform.forward(batch[ACTION], batch[STATE][:, -1])
+        rows = action[~batch[ACTION_IS_PAD]].double().cpu().numpy()
+        # Chan, Golub & LeVeque (1983): merge two sets' means and sums of squared deviations.
+        total, difference = count + len(rows), rows.mean(0) - mean
+        m2 = m2 + ((rows - rows.mean(0)) ** 2).sum(0) + difference**2 * count * len(rows) / total
+        mean, count = mean + difference * len(rows) / total, total
+        low, high = np.minimum(low, rows.min(0)), np.maximum(high, rows.max(0))
+    transformed = FeatureStatistics(count, mean, np.sqrt(m2 / count), low, high)
+    return {**statistics, ACTION: transformed}
+
+
+def warn_when_clipped(normalizer: AffineNormalizer, dataset: Dataset) -> None:
+    """Say aloud when kept statistics clip more than 1 % of the state values of new data."""
+    samples = np.unique(np.linspace(0, len(dataset) - 1, _CHUNK_OF_SAMPLES).astype(np.int64))
+    share = normalizer.clipped_share(dataset.__getitems__(samples)[STATE])
+    if share > _CLIPPED_SHARE_WORTH_SAYING:
+        log.warning(
+            "%.1f %% of the state values in the new data lie beyond ±%g normalised units and are "
+            "clipped; normalization.on_warm_start: recompute would fit them, at the price of "
+            "shifting every input under the warm-started weights",
+            100 * share,
+            normalizer.clip,
+        )
+
+
+def statistics_to_json(statistics: Mapping[str, FeatureStatistics]) -> str:
+    """Return the statistics as JSON; float64 values survive the round trip exactly."""
+    plain = {
+        key: {
+            "count": value.count,
+            **{name: getattr(value, name).tolist() for name in _ARRAYS},
+        }
+        for key, value in statistics.items()
+    }
+    return json.dumps(plain, indent=1)
+
+
+def statistics_from_json(text: str) -> dict[str, FeatureStatistics]:
+    """Return what ``statistics_to_json`` wrote."""
+    return {
+        key: FeatureStatistics(
+            value["count"],
+            **{name: np.asarray(value[name], dtype=np.float64) for name in _ARRAYS},
+        )
+        for key, value in json.loads(text).items()
+    }

@@ -1,0 +1,75 @@
+"""Train the experiment in a YAML.
+
+python trainer/offline_trainer.py --train_config experiment_training/…/expN/x.yaml
+torchrun --nproc_per_node=4 trainer/offline_trainer.py --train_config …
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.cli import run_command
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train from the command line and return the exit code."""
+    args = _parser().parse_args(arguments)
+    # Imported after parsing, so that --help and a misspelt option answer at once.
+    from trainer.build import load_experiment
+    from trainer.distributed import join_ranks
+    from trainer.dry_run import dry_run
+    from trainer.resume import started_run
+    from trainer.stopping import Interrupted
+
+    experiment = load_experiment(args.train_config, args.set)
+    with join_ranks(experiment.config.train.device) as ranks:
+        if args.dry_run:
+            dry_run(experiment, ranks.device)
+            return 0
+        with started_run(experiment, ranks, args.resume) as loop:
+            try:
+                loop.train()
+            except Interrupted as interrupted:
+                log.info("%s", interrupted)
+                return interrupted.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Train the experiment in a YAML; start the same command again to resume.",
+        epilog=(
+            "examples:\n"
+            "  python trainer/offline_trainer.py --train_config "
+            "experiment_training/imitation_learning/naive_flow_matching_policy/exp3/"
+            "naive_flow_matching_policy.yaml\n"
+            "  … --set data.batch_size=128 --set train.optimizer.params.lr=3e-4\n"
+            "  … --dry_run          check everything, print parameters and shapes, train nothing\n"
+            "  torchrun --nproc_per_node=4 trainer/offline_trainer.py --train_config …\n"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--train_config", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one value"
+    )
+    parser.add_argument(
+        "--resume",
+        default="auto",
+        metavar="auto|never|DIR",
+        help="auto: go on from the newest checkpoint in save_dir, if any; never: refuse when "
+        "there is one; DIR: go on from this checkpoint (default: auto)",
+    )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="validate and build everything, then stop"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,30 @@
+"""Small tensor operations that components share."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of ``values`` (B, H, …) where ``valid`` (B, H) holds, and their number.
+
+    The number counts elements, trailing dimensions included. With no valid element the mean is 0.
+    """
+    mask = valid.to(values.dtype).reshape(*valid.shape, *([1] * (values.ndim - valid.ndim)))
+    trailing = values[0, 0].numel() if values.ndim > valid.ndim else 1
+    weight = mask.sum() * trailing
+    total = torch.where(mask.bool(), values, values.new_zeros(())).sum()
+    return total / weight.clamp(min=1), weight
+
+
+def randn_rows(
+    shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device
+) -> Tensor:
+    """Return standard normal noise (len(generators), *shape), row i drawn from generator i.
+
+    Rows are drawn on each generator's own device (the CPU in rollouts), so that an episode's
+    noise does not depend on its neighbours or on the device of the policy.
+    """
+    rows = [torch.randn(*shape, generator=g, device=g.device) for g in generators]
+    return torch.stack(rows).to(device)

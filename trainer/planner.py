@@ -1,0 +1,169 @@
+"""A policy's decisions for the slots of a rollout: one forward at a fixed, padded batch size.
+
+Row i of the batch belongs to slot i; rows without an episode hold zeros. A fixed batch size makes
+an episode's actions independent, to the bit, of how many other episodes run beside it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.errors import ConfigError, UserError
+from trainer.interfaces import IMAGE_PREFIX, STATE, Batch, Environment, Interface, Policy
+from trainer.rollout import Slot
+from trainer.seeding import stream_seed
+
+
+class PolicyPlanner:
+    """Plans with a policy: executes ``execute_horizon`` steps of each chunk, or ensembles chunks.
+
+    Args:
+        policy: Decides; its training mode and the process' random state are left as they are.
+        interface: The sizes the policy was trained with; only its keys are shown to the policy.
+        inference_batch: Rows of every forward; at most as many slots can run at once.
+        execute_horizon: Steps of a chunk to execute before deciding again (None: all of them).
+        temporal_ensembling: Decide at every step and average all chunks that speak about it, with
+            weights ``exp(-m * i)``, i = 0 the oldest (Zhao et al. 2023, ACT, Algorithm 2).
+
+    Raises:
+        ConfigError: The settings contradict each other or the interface.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        interface: Interface,
+        *,
+        inference_batch: int = 16,
+        execute_horizon: int | None = None,
+        temporal_ensembling: float | None = None,
+    ) -> None:
+        horizon = interface.chunk if execute_horizon is None else execute_horizon
+        if not 1 <= horizon <= interface.chunk:
+            raise ConfigError(
+                f"execute_horizon: expected 1 to {interface.chunk} (interface.chunk), got {horizon}"
+            )
+        if temporal_ensembling is not None and execute_horizon not in (None, 1):
+            raise ConfigError(
+                "temporal_ensembling decides at every step; leave execute_horizon out "
+                f"(got {execute_horizon})"
+            )
+        self.obs_steps = interface.obs_steps
+        self._policy = policy
+        self._interface = interface
+        self._horizon = horizon
+        self._decay = temporal_ensembling
+        self._shapes = {STATE: (interface.state,)} | {
+            IMAGE_PREFIX + name: tuple(shape) for name, shape in interface.cameras.items()
+        }
+        self._device = next((p.device for p in policy.parameters()), torch.device("cpu"))
+        self._generators = [torch.Generator().manual_seed(0) for _ in range(inference_batch)]
+        self._chunks: list[deque[np.ndarray]] = [
+            deque(maxlen=interface.chunk) for _ in range(inference_batch)
+        ]
+        with _acting(policy):
+            self._fresh_state = policy.initial_state(inference_batch)
+        self._state = {key: rows.clone() for key, rows in self._fresh_state.items()}
+
+    def check(self, environments: Sequence[Environment]) -> None:
+        """Raise ConfigError when the environments do not fit the policy or its batch."""
+        if len(environments) > len(self._generators):
+            raise ConfigError(
+                f"{len(environments)} environments need an inference_batch of at least as many, "
+                f"got {len(self._generators)}"
+            )
+        for environment in environments[:1]:
+            shapes = environment.observation_shapes
+            for key, shape in self._shapes.items():
+                if key not in shapes:
+                    raise ConfigError(
+                        f"the policy wants {key} {shape}; the environment gives {sorted(shapes)}"
+                    )
+                if tuple(shapes[key]) != shape:
+                    raise ConfigError(
+                        f"{key}: the policy wants shape {shape}, the environment gives "
+                        f"{tuple(shapes[key])}"
+                    )
+            for name, wanted, given in (
+                ("action", self._interface.action, environment.action_dim),
+                ("control_hz", self._interface.control_hz, environment.control_hz),
+            ):
+                if not np.isclose(wanted, given):
+                    raise ConfigError(
+                        f"interface.{name}: the policy has {wanted:g}, the environment {given:g}"
+                    )
+
+    def reset(self, slot: Slot) -> None:
+        """Give the slot's row fresh noise, memory and no earlier chunks."""
+        row = slot.index
+        self._generators[row].manual_seed(stream_seed(slot.job.seed, "policy"))
+        self._chunks[row].clear()
+        for key, fresh in self._fresh_state.items():
+            self._state[key] = self._state[key].index_copy(
+                0, torch.tensor([row], device=fresh.device), fresh[row : row + 1]
+            )
+
+    def plan(self, slots: Sequence[Slot]) -> None:
+        """Append the next actions to each slot's queue; raise UserError when one is not finite."""
+        with _acting(self._policy):
+            action_bha, self._state = self._policy.predict_action(
+                self._observation(slots), self._state, self._generators
+            )
+        chunks = action_bha.to("cpu", torch.float32).numpy()
+        for slot in slots:
+            chunk = chunks[slot.index]
+            if not np.isfinite(chunk).all():
+                raise UserError(
+                    f"the policy gave an action that is not finite in episode {slot.job.id!r}, "
+                    f"step {slot.step}; check its checkpoint and the observation's range"
+                )
+            if self._decay is None:
+                slot.planned.extend(chunk[: self._horizon])
+            else:
+                self._chunks[slot.index].append(chunk)
+                slot.planned.append(ensemble(self._chunks[slot.index], self._decay))
+
+    def _observation(self, slots: Sequence[Slot]) -> Batch:
+        batch: dict[str, Tensor] = {}
+        for key, shape in self._shapes.items():
+            dtype = np.float32 if key == STATE else np.uint8
+            rows = np.zeros((len(self._generators), self.obs_steps, *shape), dtype)
+            for slot in slots:
+                for i, observation in enumerate(slot.history):
+                    rows[slot.index, i] = observation[key]
+            batch[key] = torch.from_numpy(rows).to(self._device)
+        return batch
+
+
+def ensemble(chunks: Sequence[np.ndarray], decay: float) -> np.ndarray:
+    """Return the action (A,) for now from chunks (H, A) decided one step apart, oldest first."""
+    newest = len(chunks) - 1
+    votes_na = np.stack([chunk[newest - i] for i, chunk in enumerate(chunks)]).astype(np.float64)
+    weights_n1 = np.exp(-decay * np.arange(len(chunks)))[:, None]
+    return ((weights_n1 * votes_na).sum(axis=0) / weights_n1.sum()).astype(np.float32)
+
+
+@contextmanager
+def _acting(policy: Policy) -> Iterator[None]:
+    """Evaluate without gradients on one thread, then put every mode back.
+
+    One thread, because the order of a parallel sum (and with it the last bit) depends on how many
+    there are.
+    """
+    modes = [(module, module.training) for module in policy.modules()]
+    threads = torch.get_num_threads()
+    policy.eval()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        for module, training in modes:
+            module.training = training

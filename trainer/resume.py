@@ -1,0 +1,137 @@
+"""Start a run, or go on exactly where its newest checkpoint was saved."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainer.build import CONFIG, NORMALIZATION, RESOLVED, Experiment, build_run
+from trainer.checkpoint import (
+    Checkpoint,
+    leftovers,
+    newest_checkpoint,
+    open_checkpoint,
+    resolve_checkpoint,
+)
+from trainer.config import config_differences
+from trainer.distributed import Ranks
+from trainer.errors import CheckpointError, ConfigError
+from trainer.loop import TrainLoop
+from trainer.normalization import statistics_from_json
+
+log = logging.getLogger(__name__)
+
+_MAY_DIFFER = ("train.epochs", "train.steps", "logging", "data.num_workers", "evaluation")
+
+
+@contextmanager
+def started_run(experiment: Experiment, ranks: Ranks, resume: str) -> Iterator[TrainLoop]:
+    """Enter a run that is ready to train; its folder is locked until the end.
+
+    Args:
+        experiment: What to train.
+        ranks: This process's place among the ranks.
+        resume: ``auto`` (the newest checkpoint in ``save_dir``, if any), ``never``, or the folder
+            of a checkpoint.
+
+    Raises:
+        ConfigError: the configuration differs from the one the checkpoint was trained with, or
+            another process trains in the same folder.
+        CheckpointError: a file of the checkpoint is missing or altered.
+    """
+    save_dir = experiment.root / Path(experiment.config.train.save_dir).expanduser()
+    checkpoint = _checkpoint_to_resume(save_dir, resume)
+    statistics = None
+    if checkpoint:
+        _refuse_differences(experiment, checkpoint)
+        statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
+    run = build_run(experiment, statistics)
+    if checkpoint:
+        _refuse_other_components(run.checkpoint_texts()[RESOLVED], checkpoint)
+    run.policy.to(ranks.device)
+    run.dataset.to_device(ranks.device)
+    with _locked(save_dir, ranks):
+        loop = TrainLoop(run, ranks)
+        if ranks.is_main:
+            log.info("%s", run.dataset.describe())
+        if checkpoint:
+            loop.restore(checkpoint)
+            if ranks.is_main:
+                log.info("going on from %s (step %d)", checkpoint.folder, checkpoint.step)
+        yield loop
+
+
+def _checkpoint_to_resume(save_dir: Path, resume: str) -> Checkpoint | None:
+    newest = newest_checkpoint(save_dir)
+    if resume == "auto":
+        return open_checkpoint(newest.folder) if newest else None
+    if resume == "never":
+        if newest:
+            raise ConfigError(
+                f"--resume never: {newest.folder} exists and would be overwritten; move {save_dir} "
+                "away, or choose another folder with --set train.save_dir=…"
+            )
+        return None
+    chosen = resolve_checkpoint(Path(resume).expanduser())
+    if newest and newest.step > chosen.step:
+        raise ConfigError(
+            f"--resume {resume} is at step {chosen.step}, but {newest.folder} is at step "
+            f"{newest.step} and would be overwritten; choose another folder with "
+            "--set train.save_dir=…"
+        )
+    return chosen
+
+
+def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
+    # In step mode save_every says how long an epoch is, hence what epoch_{N} means.
+    may_differ = [*_MAY_DIFFER, "train.save_dir"]
+    if experiment.config.train.epochs is not None:
+        may_differ.append("train.save_every")
+    saved = read_yaml(checkpoint.folder / CONFIG)[0]
+    differences = config_differences(saved, experiment.resolved, may_differ)
+    if differences:
+        raise ConfigError(
+            f"the configuration is not the one that {checkpoint.folder} was trained with:\n  "
+            + "\n  ".join(differences)
+            + "\nput these values back, or train a new expN (train.load_dir warm-starts it)"
+        )
+
+
+def _refuse_other_components(resolved: str, checkpoint: Checkpoint) -> None:
+    saved = read_yaml(checkpoint.folder / RESOLVED)[0]
+    now = parse_yaml(resolved)
+    differences = config_differences(saved["components"], now["components"])
+    if differences:
+        raise ConfigError(
+            f"the model files are not those that {checkpoint.folder} was trained with:\n  "
+            + "\n  ".join(differences)
+            + "\nput these values back, or train a new expN with its own model files"
+        )
+
+
+@contextmanager
+def _locked(save_dir: Path, ranks: Ranks) -> Iterator[None]:
+    """Keep a second process from training in the same folder; clear what a crash left there."""
+    if not ranks.is_main:
+        yield
+        return
+    try:
+        save_dir.mkdir(parents=True, exist_ok=True)
+        lock = (save_dir / ".lock").open("w")
+    except OSError as error:
+        raise CheckpointError(f"train.save_dir: cannot write to {save_dir}: {error}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another process trains in {save_dir}; wait for it, stop it, or choose another "
+                "folder with --set train.save_dir=…"
+            ) from None
+        for folder in leftovers(save_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+        yield

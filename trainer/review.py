@@ -1,0 +1,94 @@
+"""What happens between epochs: figures are logged, the acting weights validated and evaluated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from torch import Tensor
+
+from trainer.build import Run, build_loggers
+from trainer.checkpoint import METRICS, record_metrics
+from trainer.distributed import Ranks
+from trainer.evaluate import evaluate_in_training
+from trainer.interfaces import Logger, Policy, Scorer
+from trainer.validate import validate
+
+ActingComponents = Callable[[], Mapping[str, Mapping[str, Tensor]]]
+
+
+class Reviewer:
+    """Logs on rank 0, and judges a *copy* of the policy that carries the acting weights.
+
+    Nothing here touches the training policy, its mode, or a random generator of the training, so
+    that a run's bits do not depend on how often it is reviewed.
+    """
+
+    def __init__(self, run: Run, ranks: Ranks, acting: ActingComponents, start_step: int) -> None:
+        self.run = run
+        self.ranks = ranks
+        self.acting = acting
+        self.start_step = start_step
+        self.metrics: dict[str, float] = {}
+        self._loggers: list[Logger] = []
+        self._copy: Policy | None = None
+
+    def __enter__(self) -> Reviewer:
+        """Open the loggers, on rank 0."""
+        if self.ranks.is_main:
+            self._loggers = build_loggers(self.run, self.start_step)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the loggers."""
+        for logger in self._loggers:
+            logger.close()
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Hand figures to every logger."""
+        for logger in self._loggers:
+            logger.log_scalars(step, values)
+
+    def review(self, step: int, epoch: int, *, last: bool) -> None:
+        """Validate and evaluate on rank 0 where this epoch is due; the last epoch always is."""
+        self.metrics = {}
+        if not self.ranks.is_main or isinstance(self.run.policy, Scorer):
+            return
+        validation, evaluation = self.run.config.validation, self.run.config.evaluation
+        if validation and (last or epoch % validation.every == 0):
+            self.metrics |= validate(self._acting_policy(), self.run, validation)
+        if evaluation and (last or epoch % evaluation.every == 0):
+            figures, videos = evaluate_in_training(self._acting_policy(), self.run, epoch)
+            self.metrics |= figures
+            for video in videos:
+                for logger in self._loggers:
+                    logger.log_video(step, f"evaluation/{video.stem}", video)
+        if self.metrics:
+            self.log(step, self.metrics)
+
+    def record(self, epoch: int) -> None:
+        """Write the figures of the last review beside the epoch's checkpoint."""
+        if self.ranks.is_main:
+            record_metrics(self.run.save_dir / f"epoch_{epoch}", self.metrics)
+
+    def catch_up(self, step: int, epoch: int, *, last: bool) -> None:
+        """Do the review that a crash prevented after the checkpoint of ``epoch`` was saved."""
+        folder = self.run.save_dir / f"epoch_{epoch}"
+        if epoch and self.ranks.is_main and folder.exists() and not (folder / METRICS).exists():
+            self.review(step, epoch, last=last)
+            self.record(epoch)
+
+    def _acting_policy(self) -> Policy:
+        if self._copy is None:
+            self._copy = copy.deepcopy(self.run.policy)
+            self._copy.requires_grad_(False)
+            self._copy.eval()
+        for name, state in self.acting().items():
+            self._copy.components[name].load_state_dict(state)
+        return self._copy

@@ -1,0 +1,218 @@
+"""The step loop of every driver in every environment: policies, experts, mixtures of the two.
+
+Several environments are stepped in turn, each in its own slot; a free slot takes the next job.
+What a slot does depends only on its job, never on the number of slots or on its neighbours:
+randomness comes from generators that are seeded by the job's own seed.
+
+A *planner* (``trainer.planner.PolicyPlanner``) fills the action queues of all slots with one
+batched decision; *hooks* see every step, and may choose another action than the planned one.
+Nothing here imports torch: an expert alone is driven without it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+
+from trainer.environment import Environment, Observation, StepResult
+from trainer.seeding import stream_seed
+
+
+@dataclass(frozen=True)
+class RolloutJob:
+    """One episode to be played: its identity and the seed of everything random in it."""
+
+    id: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode ended. ``seconds_deciding`` sums the wall time of the decisions it awaited."""
+
+    id: str
+    seed: int
+    length: int
+    success: bool
+    episode_return: float
+    decisions: int
+    seconds_deciding: float
+
+
+@dataclass
+class Slot:
+    """An environment and the episode that runs in it."""
+
+    index: int
+    environment: Environment
+    job: RolloutJob = field(init=False)
+    observation: Observation = field(init=False)
+    """What the next action answers; inside ``on_step`` still the one before the step."""
+    history: deque[Observation] = field(init=False)
+    """The last ``obs_steps`` observations, oldest first; the first one fills what is missing."""
+    generator: np.random.Generator = field(init=False)
+    """Random numbers for hooks: a function of the job's seed."""
+    planned: deque[np.ndarray] = field(init=False)
+    """Actions (A,) which the planner has decided and which are not executed yet."""
+    step: int = field(init=False)
+    success: bool = field(init=False)
+    episode_return: float = field(init=False)
+    decisions: int = field(init=False)
+    seconds_deciding: float = field(init=False)
+
+    def start(self, job: RolloutJob, obs_steps: int) -> None:
+        """Reset the environment and all counters for ``job``."""
+        self.job = job
+        self.observation = self.environment.reset(job.seed)
+        self.history = deque([self.observation] * obs_steps, maxlen=obs_steps)
+        self.generator = np.random.default_rng(stream_seed(job.seed, "hooks"))
+        self.planned = deque()
+        self.step = 0
+        self.success = False
+        self.episode_return = 0.0
+        self.decisions = 0
+        self.seconds_deciding = 0.0
+
+    def result(self) -> EpisodeResult:
+        """Return how the episode stands."""
+        return EpisodeResult(
+            id=self.job.id,
+            seed=self.job.seed,
+            length=self.step,
+            success=self.success,
+            episode_return=self.episode_return,
+            decisions=self.decisions,
+            seconds_deciding=self.seconds_deciding,
+        )
+
+
+class Planner(Protocol):
+    """Decides for several slots at once."""
+
+    obs_steps: int
+    """How many observations a decision looks at."""
+
+    def check(self, environments: Sequence[Environment]) -> None:
+        """Raise UserError when these environments do not fit."""
+        ...
+
+    def reset(self, slot: Slot) -> None:
+        """Forget the slot's previous episode; ``slot.job`` is the new one."""
+        ...
+
+    def plan(self, slots: Sequence[Slot]) -> None:
+        """Append at least one action to the ``planned`` queue of each of these slots."""
+        ...
+
+
+class RolloutHooks:
+    """What a caller may see and decide at each step; this base changes nothing."""
+
+    def on_reset(self, slot: Slot) -> None:
+        """An episode begins: ``slot.observation`` is its first observation."""
+        return
+
+    def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
+        """Return the action (A,) to execute; ``planned`` is None when there is no planner."""
+        if planned is None:
+            raise ValueError("without a planner the hooks must choose the actions")
+        return planned
+
+    def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
+        """``action`` was executed at ``slot.step`` in answer to ``slot.observation``."""
+        return
+
+    def on_episode_end(self, slot: Slot, result: EpisodeResult) -> None:
+        """The episode is over; the environment still is in its last state."""
+        return
+
+
+def rollout(
+    environments: Sequence[Environment],
+    jobs: Iterable[RolloutJob],
+    *,
+    planner: Planner | None = None,
+    hooks: RolloutHooks | None = None,
+    max_steps: int | None = None,
+    stop_on_success: bool = True,
+) -> Iterator[EpisodeResult]:
+    """Yield the result of each job as its episode ends.
+
+    All slots decide together: when no running slot has a planned action left, one call plans for
+    all of them. A slot that starts in between waits; as stepping is serial, this costs nothing.
+
+    Args:
+        environments: One per slot, all alike.
+        jobs: Taken one at a time, whenever a slot is free.
+        planner: Decides the actions; None when ``hooks.choose_action`` does it alone.
+        hooks: Sees every reset, step and end.
+        max_steps: Ends (truncates) an episode earlier than the environment itself would.
+        stop_on_success: End an episode at its first success.
+
+    Raises:
+        UserError: The environments do not fit the planner.
+    """
+    hooks = hooks or RolloutHooks()
+    if planner is not None:
+        planner.check(environments)
+    obs_steps = 1 if planner is None else planner.obs_steps
+    pending = iter(jobs)
+
+    def start(slot: Slot) -> bool:
+        job = next(pending, None)
+        if job is None:
+            return False
+        slot.start(job, obs_steps)
+        if planner is not None:
+            planner.reset(slot)
+        hooks.on_reset(slot)
+        return True
+
+    running = [
+        slot
+        for slot in (Slot(i, environment) for i, environment in enumerate(environments))
+        if start(slot)
+    ]
+    while running:
+        if planner is not None and not any(slot.planned for slot in running):
+            _decide(planner, running)
+        for slot in list(running):
+            if planner is not None and not slot.planned:
+                continue
+            if _step(slot, hooks, max_steps, stop_on_success):
+                result = slot.result()
+                hooks.on_episode_end(slot, result)
+                yield result
+                if not start(slot):
+                    running.remove(slot)
+
+
+def _decide(planner: Planner, slots: Sequence[Slot]) -> None:
+    """Plan for all slots and book the time to each of them."""
+    begin = perf_counter()
+    planner.plan(slots)
+    seconds = perf_counter() - begin
+    for slot in slots:
+        slot.decisions += 1
+        slot.seconds_deciding += seconds
+
+
+def _step(slot: Slot, hooks: RolloutHooks, max_steps: int | None, stop_on_success: bool) -> bool:
+    """Execute one action and return whether the episode is over."""
+    action = hooks.choose_action(slot, slot.planned.popleft() if slot.planned else None)
+    result = slot.environment.step(action)
+    limit = slot.environment.max_steps if max_steps is None else max_steps
+    if slot.step + 1 >= limit and not result.truncated:
+        result = replace(result, truncated=True)
+    slot.success = slot.success or result.success
+    slot.episode_return += result.reward
+    hooks.on_step(slot, action, result)
+    slot.step += 1
+    slot.observation = result.observation
+    slot.history.append(result.observation)
+    return result.terminated or result.truncated or (stop_on_success and slot.success)

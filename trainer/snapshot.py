@@ -1,0 +1,106 @@
+"""What a checkpoint must hold, beside the acting weights, to go on with the same bits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict, cast
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import Checkpoint
+from trainer.distributed import Ranks
+from trainer.interfaces import Policy
+from trainer.optimization import ExponentialAverage, NamedOptimizer, OptimizerState
+
+log = logging.getLogger(__name__)
+
+
+class TrainingState(TypedDict):
+    """The content of ``training_state.pt``."""
+
+    raw_weights: dict[str, Tensor] | None
+    """The weights that training goes on with, where they are not the ones to act with."""
+    optimizer: OptimizerState
+    scaler: dict[str, object]
+    rng: list[dict[str, Tensor]]
+    """The generators of each rank."""
+    step: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class TrainedState:
+    """All that a train step changes."""
+
+    policy: Policy
+    optimizer: NamedOptimizer
+    average: ExponentialAverage | None
+    scaler: torch.amp.GradScaler
+    generator: torch.Generator
+    ranks: Ranks
+
+    def acting_components(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies, on the CPU, of the weights to act with, by component."""
+        averaged = self.average.values if self.average else self.optimizer.averaged()
+        acting: Mapping[str, Tensor] = self.policy.components.state_dict() | averaged
+        return {
+            name: {
+                key: acting[f"{name}.{key}"].detach().cpu().clone()
+                for key in component.state_dict()
+            }
+            for name, component in self.policy.components.items()
+        }
+
+    def capture(self, step: int, samples: int) -> TrainingState:
+        """Return the training state, on rank 0; every rank must call this."""
+        averaging = self.average is not None or self.optimizer.recipe.averages_weights
+        return {
+            "raw_weights": self.policy.components.state_dict() if averaging else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": self.ranks.gather_objects(self._rng_state()),
+            "step": step,
+            "samples": samples,
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> int:
+        """Take over what ``checkpoint`` holds and return its step.
+
+        On another number of ranks the run goes on, but not bit for bit; that is said aloud.
+        """
+        state = cast(TrainingState, checkpoint.training_state())
+        acting = {
+            f"{name}.{key}": value
+            for name in self.policy.components
+            for key, value in checkpoint.component(name).items()
+        }
+        self.policy.components.load_state_dict(state["raw_weights"] or acting)
+        if self.average:
+            self.average.load(acting)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if len(state["rng"]) == self.ranks.world_size:
+            self._set_rng_state(state["rng"][self.ranks.rank])
+        elif self.ranks.is_main:
+            log.warning(
+                "the checkpoint was saved on %d ranks and this run has %d: it goes on from the "
+                "same weights, but not with the same bits",
+                len(state["rng"]),
+                self.ranks.world_size,
+            )
+        return state["step"]
+
+    def _rng_state(self) -> dict[str, Tensor]:
+        state = {"torch": torch.get_rng_state(), "noise": self.generator.get_state()}
+        if self.ranks.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.ranks.device)
+        return state
+
+    def _set_rng_state(self, state: dict[str, Tensor]) -> None:
+        torch.set_rng_state(state["torch"])
+        self.generator.set_state(state["noise"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.ranks.device)

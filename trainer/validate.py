@@ -1,0 +1,66 @@
+"""Loss and action error on episodes that training never sees, with the same noise every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.build import Run
+from trainer.interfaces import ACTION, ACTION_IS_PAD, Batch, Policy, Progress
+from trainer.schema import ValidationConfig
+from trainer.seeding import stream_seed
+
+
+@torch.no_grad()
+def validate(policy: Policy, run: Run, config: ValidationConfig) -> dict[str, float]:
+    """Return the validation loss and the mean absolute error of *sampled* actions, real units.
+
+    Keys: ``validation/loss``, ``validation/action_mae``, ``validation/action_mae_dim_{a}`` (per
+    action dimension) and ``validation/action_mae_step_{h}`` (per step of the chunk). At most
+    ``max_samples`` evenly spaced samples are used; their noise depends on nothing but the seed.
+    """
+    device = next(policy.parameters()).device
+    chosen = np.unique(
+        np.linspace(0, len(run.validation_samples) - 1, config.max_samples).astype(np.int64)
+    )
+    samples = run.validation_samples[chosen]
+    loss_generator = torch.Generator(device=device).manual_seed(
+        stream_seed(run.config.seed, "validation_loss")
+    )
+    progress = Progress(0, 1, loss_generator)
+    weighted_loss = weight = torch.zeros((), device=device)
+    error_ha = torch.zeros((), device=device)
+    count_ha = torch.zeros((), device=device)
+    for start in range(0, len(samples), run.config.data.batch_size):
+        rows = samples[start : start + run.config.data.batch_size]
+        batch = {k: v.to(device) for k, v in run.dataset.__getitems__(rows).items()}
+        output = policy.compute_loss(batch, progress)
+        weighted_loss = weighted_loss + output.loss * output.weight
+        weight = weight + output.weight
+        error, count = _action_error(policy, batch, rows, run.config.seed)
+        error_ha, count_ha = error_ha + error, count_ha + count
+    figures = {
+        "validation/loss": weighted_loss / weight,
+        "validation/action_mae": error_ha.sum() / count_ha.sum(),
+    }
+    for a, value in enumerate(error_ha.sum(0) / count_ha.sum(0).clamp(min=1)):
+        figures[f"validation/action_mae_dim_{a}"] = value
+    for h, value in enumerate(error_ha.sum(1) / count_ha.sum(1).clamp(min=1)):
+        figures[f"validation/action_mae_step_{h}"] = value
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _action_error(
+    policy: Policy, batch: Batch, rows: np.ndarray, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the summed absolute error and the count of valid steps, both (H, A)."""
+    observation = {k: v for k, v in batch.items() if k not in (ACTION, ACTION_IS_PAD)}
+    generators = [
+        torch.Generator().manual_seed(stream_seed(seed, "validation_action", int(row)))
+        for row in rows
+    ]
+    action, _ = policy.predict_action(observation, policy.initial_state(len(rows)), generators)
+    valid = ~batch[ACTION_IS_PAD][..., None].expand_as(action)
+    error = torch.where(valid, (action - batch[ACTION]).abs(), 0.0)
+    return error.sum(0), valid.float().sum(0)
