@@ -1,1 +1,1 @@
-""""""
+"""Makes rounds of episodes; the only package that knows simulators."""

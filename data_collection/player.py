@@ -66,7 +66,7 @@ class _Player:
 
     def __init__(self, loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
         config = loaded.config
-        load_plugins(config.plugins, loaded.root)
+        load_plugins(config.plugins, loaded.root, loaded.under("plugins"))
         self._config = config
         self._folder = folder
         self._connection = connection

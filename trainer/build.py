@@ -118,18 +118,21 @@ class Run:
         """Where checkpoints and logs of this run go."""
         return self.root / Path(self.config.train.save_dir).expanduser()
 
-    def checkpoint_texts(self) -> dict[str, str]:
-        """Return the text files of a checkpoint, by name."""
-        resolved = Resolved(
+    def resolved(self) -> Resolved:
+        """Return what acting needs to know beside the experiment."""
+        return Resolved(
             components={name: located.spec for name, located in self.model_specs.items()},
             environment=self.environment,
             root=str(self.root),
         )
+
+    def checkpoint_texts(self) -> dict[str, str]:
+        """Return the text files of a checkpoint, by name."""
         normalizer = self.policy.normalizer
         statistics = normalizer.statistics if isinstance(normalizer, AffineNormalizer) else {}
         return {
             CONFIG: to_yaml(self.experiment.resolved),
-            RESOLVED: to_yaml(resolved.model_dump(mode="json")),
+            RESOLVED: to_yaml(self.resolved().model_dump(mode="json")),
             NORMALIZATION: statistics_to_json(statistics),
         }
 

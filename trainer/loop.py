@@ -172,7 +172,7 @@ class TrainLoop:
             batch_sampler=self.order.from_step(self.step, self.total_steps),  # type: ignore[arg-type]
             collate_fn=_collated_already,  # type: ignore[arg-type]
             num_workers=workers,
-            pin_memory=self.ranks.device.type == "cuda",
+            pin_memory=self.ranks.device.type == "cuda" and workers > 0,
             # Forked workers share the resident data and know the plugins loaded from files.
             multiprocessing_context="fork" if workers else None,
             # Its own generator: otherwise creating the iterator would draw from the global one.

@@ -9,7 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainer.build import CONFIG, NORMALIZATION, RESOLVED, Experiment, build_run
+import torch
+
+from trainer.build import (
+    CONFIG,
+    NORMALIZATION,
+    RESOLVED,
+    Experiment,
+    Resolved,
+    Run,
+    build_run,
+)
 from trainer.checkpoint import (
     Checkpoint,
     leftovers,
@@ -17,11 +27,12 @@ from trainer.checkpoint import (
     open_checkpoint,
     resolve_checkpoint,
 )
-from trainer.config import config_differences
+from trainer.config import config_differences, load_config
 from trainer.distributed import Ranks
 from trainer.errors import CheckpointError, ConfigError
 from trainer.loop import TrainLoop
 from trainer.normalization import statistics_from_json
+from trainer.schema import ExperimentConfig
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +62,11 @@ def started_run(experiment: Experiment, ranks: Ranks, resume: str) -> Iterator[T
         statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
     run = build_run(experiment, statistics)
     if checkpoint:
-        _refuse_other_components(run.checkpoint_texts()[RESOLVED], checkpoint)
+        _refuse_other_components(run, checkpoint)
     run.policy.to(ranks.device)
-    run.dataset.to_device(ranks.device)
+    # Workers could not share what lies on a GPU.
+    has_workers = experiment.config.data.num_workers > 0
+    run.dataset.to_device(torch.device("cpu") if has_workers else ranks.device)
     with _locked(save_dir, ranks):
         loop = TrainLoop(run, ranks)
         if ranks.is_main:
@@ -91,7 +104,7 @@ def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
     may_differ = [*_MAY_DIFFER, "train.save_dir"]
     if experiment.config.train.epochs is not None:
         may_differ.append("train.save_every")
-    saved = read_yaml(checkpoint.folder / CONFIG)[0]
+    saved = load_config(checkpoint.folder / CONFIG, ExperimentConfig).resolved
     differences = config_differences(saved, experiment.resolved, may_differ)
     if differences:
         raise ConfigError(
@@ -101,10 +114,10 @@ def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
         )
 
 
-def _refuse_other_components(resolved: str, checkpoint: Checkpoint) -> None:
-    saved = read_yaml(checkpoint.folder / RESOLVED)[0]
-    now = parse_yaml(resolved)
-    differences = config_differences(saved["components"], now["components"])
+def _refuse_other_components(run: Run, checkpoint: Checkpoint) -> None:
+    saved = load_config(checkpoint.folder / RESOLVED, Resolved).resolved
+    now = run.resolved().model_dump(mode="json")
+    differences = config_differences(saved, now, ignore=["environment", "root"])
     if differences:
         raise ConfigError(
             f"the model files are not those that {checkpoint.folder} was trained with:\n  "
@@ -126,8 +139,9 @@ def _locked(save_dir: Path, ranks: Ranks) -> Iterator[None]:
         raise CheckpointError(f"train.save_dir: cannot write to {save_dir}: {error}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # lockf, not flock: a forked worker that outlives a killed trainer must not hold it.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             raise ConfigError(
                 f"another process trains in {save_dir}; wait for it, stop it, or choose another "
                 "folder with --set train.save_dir=…"

@@ -1,1 +1,1 @@
-""""""
+"""Data sets: where training samples come from."""

@@ -32,7 +32,7 @@ class RaycastRenderer:
     def __init__(self, model: mujoco.MjModel) -> None:
         self._model = model
         self._scene = mujoco.MjvScene(model, 1)
-        self._material_rgb = _material_colours(model)
+        self._texture_means = _texture_means(model)
 
     def render(self, data: mujoco.MjData, view: View) -> Picture:
         """Return what ``view`` sees now; raise ConfigError for an orthographic camera."""
@@ -118,11 +118,13 @@ class RaycastRenderer:
         return (255 * rgb.clip(0, 1)).astype(np.uint8)
 
     def _geom_colours(self) -> np.ndarray:
-        """Return (ngeom, 3) in [0, 1]: a geom's own colour, or else that of its material."""
+        """Return (ngeom, 3) in [0, 1]: a geom's own colour or its material's, times its texture."""
         model = self._model
-        uses_material = (model.geom_matid >= 0) & (model.geom_rgba == _UNSET_RGBA).all(1)
         colours = model.geom_rgba[:, :3].copy()
-        colours[uses_material] = self._material_rgb[model.geom_matid[uses_material]]
+        has_material = model.geom_matid >= 0
+        takes_material = has_material & (model.geom_rgba == _UNSET_RGBA).all(1)
+        colours[takes_material] = model.mat_rgba[model.geom_matid[takes_material], :3]
+        colours[has_material] *= self._texture_means[model.geom_matid[has_material]]
         return colours
 
 
@@ -156,14 +158,14 @@ def _rays(camera: mujoco.MjvGLCamera, height: int, width: int) -> tuple[np.ndarr
     return rays * cosine[..., None], cosine
 
 
-def _material_colours(model: mujoco.MjModel) -> np.ndarray:
-    """Return (nmat, 3) in [0, 1]: each material's colour times the mean of its texture."""
-    colours = model.mat_rgba[:, :3].copy()
+def _texture_means(model: mujoco.MjModel) -> np.ndarray:
+    """Return (nmat, 3) in [0, 1]: the mean colour of each material's texture, white for none."""
+    means = np.ones((model.nmat, 3))
     for material, texture in enumerate(model.mat_texid[:, mujoco.mjtTextureRole.mjTEXROLE_RGB]):
         if texture >= 0:
             channels = model.tex_nchannel[texture]
             size = model.tex_height[texture] * model.tex_width[texture] * channels
             start = model.tex_adr[texture]
             texels = model.tex_data[start : start + size].reshape(-1, channels)[:, :3]
-            colours[material] *= texels.mean(0) / 255
-    return colours
+            means[material] = texels.mean(0) / 255
+    return means

@@ -17,7 +17,9 @@ from trainer.cli import run_command
 
 # Children start from a server that has torch loaded: milliseconds instead of seconds each.
 _CHILDREN = multiprocessing.get_context("forkserver")
-_CHILDREN.set_forkserver_preload(["trainer.resume", "flow_matching.solver", "schedulefree"])
+_CHILDREN.set_forkserver_preload(
+    ["trainer.resume", "trainer.dry_run", "torch._dynamo", "components.models.flow", "schedulefree"]
+)
 
 FAKE_PLUGIN = '''
 import math

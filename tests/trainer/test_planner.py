@@ -52,7 +52,9 @@ class Script(Environment):
     """The state is the step; never ends by itself."""
 
     control_hz, max_steps, action_dim = 10.0, 5, 1
-    observation_shapes = {STATE: (1,)}
+
+    def __init__(self) -> None:
+        self.observation_shapes = {STATE: (1,)}
 
     def reset(self, seed: int) -> Observation:
         self.now = 0

@@ -86,9 +86,7 @@ def test_validating_does_not_change_the_bits_of_training(toy, same_checkpoint):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_polite_signal_saves_and_the_run_goes_on_from_there(toy, same_checkpoint, number):
     reference = uninterrupted(toy)
-    stop = json.dumps(
-        [{"type": "killer", "params": {"step": 13, "signal_number": int(number)}}]
-    )
+    stop = json.dumps([{"type": "killer", "params": {"step": 13, "signal_number": int(number)}}])
     assert toy.train("--set", f"logging={stop}") == 128 + number, toy.log.read_text()
     interrupt = json.loads((toy.save_dir / "interrupt" / "manifest.json").read_text())
     assert interrupt["step"] == 14

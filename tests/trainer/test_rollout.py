@@ -13,7 +13,9 @@ class Line(Environment):
     control_hz = 10.0
     max_steps = 6
     action_dim = 1
-    observation_shapes = {STATE: (2,)}
+
+    def __init__(self) -> None:
+        self.observation_shapes = {STATE: (2,)}
 
     def reset(self, seed: int) -> Observation:
         self.goal, self.position = seed / 10, 0.0

@@ -95,13 +95,14 @@ def test_geoms_have_their_own_colour_or_that_of_their_material(simulate):
     <geom type="box" pos="-0.5 0 0" size="0.2 0.2 0.1" material="cloth"/>
     <geom type="box" pos="0 0 0" size="0.2 0.2 0.1" material="paint"/>
     <geom type="box" pos="0.5 0 0" size="0.2 0.2 0.1" material="paint" rgba="0 1 0 1"/>
+    <geom type="box" pos="0 0.5 0" size="0.2 0.2 0.1" material="cloth" rgba="1 1 0.5 1"/>
     """
     model, data = simulate(scene(body, asset))
     picture = RaycastRenderer(model).render(data, view(model, "above", 60, 60))
-    # x = 0.5 m at 1.9 m depth lies 0.26 of the half width from the middle
-    colours = picture.rgb_hwc[30, [22, 30, 37]]
+    # 0.5 m at 1.9 m depth lies 0.26 of the half width from the middle
+    colours = picture.rgb_hwc[[30, 30, 30, 22], [22, 30, 37, 30]]
     # Seen from above all face the lamp alike: 0.35 + 0.65 * 0.93 = 0.9545
-    expected = np.array([[0.2, 0.2, 0.5], [0, 0, 1], [0, 1, 0]]) * 0.9545 * 255
+    expected = np.array([[0.2, 0.2, 0.5], [0, 0, 1], [0, 1, 0], [0.2, 0.4, 0.5]]) * 0.9545 * 255
     np.testing.assert_allclose(colours, expected, atol=1.5)
 
 

@@ -1,0 +1,215 @@
+"""Rounds of recorded episodes as training samples: a window is a gather, fetched a batch at a time.
+
+Shape legend: B batch, To observation steps, H action-chunk steps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.datasets.cache import Cache, Choice, choose
+from components.datasets.round_weights import RoundWeights, sample_weights
+from components.datasets.rounds import (
+    check_fits,
+    merged_statistics,
+    open_rounds,
+    recorded_environment,
+)
+from components.datasets.row_sources import Rows, RowSource, open_sources, parts_of
+from components.datasets.windows import make_windows
+from data_collection.episodes import EpisodeError, SealedRound
+from data_collection.episodes.schema import LABEL_CHUNK
+from trainer.errors import DataError
+from trainer.interfaces import (
+    ACTION,
+    ACTION_IS_PAD,
+    EPISODE_INDEX,
+    FRAME_INDEX,
+    IMAGE_PREFIX,
+    ROUND_INDEX,
+    STATE,
+    TASK,
+    Batch,
+    Dataset,
+    FeatureStatistics,
+    Interface,
+)
+from trainer.registry import datasets
+
+_log = logging.getLogger(__name__)
+
+
+@datasets.register("dagger_rounds")
+class DaggerRounds(Dataset):
+    """Sealed rounds: state, the interface's cameras, and action chunks.
+
+    Sample t observes the frames t-To+1 … t, repeating the episode's first frame where there is no
+    history. Its target is the label chunk of frame t if there is one, else the recorded actions
+    from t on for as long as the expert itself executed them. Padding repeats the last valid action;
+    frames without a valid target are no samples.
+
+    Args:
+        interface: What the policy sees and does.
+        root: Project root, from where relative rounds start.
+        rounds: Folders of rounds, or folders holding ``round_NNN`` (all sealed ones), oldest first.
+        cache: Where the data are kept: on the training device, in memory, or nowhere (mapped
+            files); ``auto`` takes the first of these that leaves half of what is free.
+        round_weights: How often samples of each round are drawn; see ``round_weights.py``.
+
+    Raises:
+        DataError: A round is missing, damaged or does not fit the interface, the chunk is longer
+            than any episode, or no frame has a valid target.
+        ValueError: ``round_weights`` do not fit the rounds.
+    """
+
+    def __init__(
+        self,
+        interface: Interface,
+        root: Path,
+        *,
+        rounds: list[str],
+        cache: Cache = "auto",
+        round_weights: RoundWeights | None = None,
+    ) -> None:
+        self._cache: Cache = cache
+        self._rounds = open_rounds(root, rounds)
+        for sealed in self._rounds:
+            check_fits(sealed, interface)
+        _check_chunk(self._rounds, interface.chunk)
+        self._statistics = merged_statistics(self._rounds)
+        try:
+            self._windows = make_windows(self._rounds, interface.chunk)
+        except EpisodeError as error:
+            raise DataError(str(error)) from error
+        if len(self) == 0:
+            raise DataError(f"no frame of the rounds {rounds} has a valid action to learn")
+        self._rows = _rows_to_deliver(self._rounds, interface)
+        self._weights = sample_weights(round_weights, self._samples_per_round())
+        self._history = np.arange(1 - interface.obs_steps, 1)
+        self._steps = np.arange(interface.chunk)
+        self._device = torch.device("cpu")
+        self._choice: Choice | None = None
+        self._sources: dict[str, RowSource] = {}
+
+    def __len__(self) -> int:
+        """Return the number of frames with a valid target."""
+        return len(self._windows.frames)
+
+    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """Return the batch, on the device when the data are cached there, else on the CPU."""
+        if not self._sources:
+            self.to_device(self._device)
+        windows = self._windows
+        index = np.asarray(indices, dtype=np.int64)
+        frame = windows.frames[index].astype(np.int64)
+        episode = np.searchsorted(windows.episode_starts, frame, side="right") - 1
+        first = windows.episode_starts[episode]
+        observed = np.maximum(frame[:, None] + self._history, first[:, None])
+        target = frame if windows.target_starts is None else windows.target_starts[index]
+        valid = windows.target_lengths[index, None].astype(np.int64)
+        acted = target[:, None] + np.minimum(self._steps, valid - 1)
+        batch = {
+            key: source.gather(acted if key == ACTION else observed)
+            for key, source in self._sources.items()
+        }
+        if TASK in batch:
+            batch[TASK] = batch[TASK][:, -1]
+        batch[ACTION_IS_PAD] = self._tensor(self._steps >= valid)
+        batch[EPISODE_INDEX] = self._tensor(episode)
+        batch[FRAME_INDEX] = self._tensor(frame - first)
+        batch[ROUND_INDEX] = self._tensor(windows.round_of_episode[episode])
+        return batch
+
+    def statistics(self) -> dict[str, FeatureStatistics]:
+        """Return those of the rounds' own files, merged exactly in order."""
+        return self._statistics
+
+    def episode_of_sample(self) -> np.ndarray:
+        """Return (len,) int64: the episode of each sample, numbered over all rounds."""
+        windows = self._windows
+        return np.searchsorted(windows.episode_starts, windows.frames, side="right") - 1
+
+    def sample_weights(self) -> np.ndarray | None:
+        """Return (len,) weights that follow ``round_weights``, or None when all count the same."""
+        return self._weights
+
+    def environment_config(self) -> Mapping[str, object] | None:
+        """Return ``{type, params}`` of the newest round's environment, or None."""
+        return recorded_environment(self._rounds)
+
+    def describe(self) -> str:
+        """Return how much data there is, and where it is kept for which reason."""
+        episodes = len(self._windows.episode_starts)
+        line = (
+            f"dagger_rounds: {len(self):,} samples from {episodes:,} episodes of "
+            f"{len(self._rounds)} round(s), {self._nbytes / 1e6:,.1f} MB"
+        )
+        if self._choice is None:
+            return line
+        where = {"none": "mapped from disk", "ram": "in RAM", "device": f"on {self._device}"}
+        return f"{line} {where[self._choice.place]} ({self._choice.reason})"
+
+    def to_device(self, device: torch.device) -> None:
+        """Put the data where ``cache`` says, given the device that batches are wanted on.
+
+        With data-loader workers give the CPU: workers share data in RAM, not on a device.
+        """
+        if self._choice is not None and device == self._device:
+            return
+        was_mapped = self._choice is not None and self._choice.place == "none"
+        self._device = device
+        self._choice = choose(self._cache, self._nbytes, device)
+        _log.info("%s", self.describe())
+        mapped = self._choice.place == "none"
+        if not self._sources or mapped != was_mapped:
+            self._sources = open_sources(self._rows, resident=not mapped)
+        self._sources = {key: source.to(self._home) for key, source in self._sources.items()}
+
+    def __getstate__(self) -> Mapping[str, object]:
+        if self._home.type != "cpu":
+            raise DataError("cache: device needs data.num_workers: 0; use cache: ram with workers")
+        return self.__dict__
+
+    @property
+    def _home(self) -> torch.device:
+        """Where batches come out: the training device only when the data are resident there."""
+        on_device = self._choice is not None and self._choice.place == "device"
+        return self._device if on_device else torch.device("cpu")
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(rows.nbytes for rows in self._rows.values())
+
+    def _samples_per_round(self) -> np.ndarray:
+        rounds = self._windows.round_of_episode[self.episode_of_sample()]
+        return np.bincount(rounds, minlength=len(self._rounds))
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._home, non_blocking=True)
+
+
+def _check_chunk(rounds: Sequence[SealedRound], chunk: int) -> None:
+    longest = max(int(sealed.lengths.max()) for sealed in rounds)
+    if chunk > longest:
+        raise DataError(
+            f"interface.chunk is {chunk}, but the longest episode of the rounds has {longest} "
+            "steps; choose a chunk that fits"
+        )
+
+
+def _rows_to_deliver(rounds: Sequence[SealedRound], interface: Interface) -> dict[str, Rows]:
+    """Return what is gathered for a batch, by key."""
+    shapes = {STATE: (interface.state,)}
+    shapes |= {IMAGE_PREFIX + name: tuple(shape) for name, shape in interface.cameras.items()}
+    if all(TASK in sealed.keys for sealed in rounds):
+        shapes[TASK] = ()
+    rows = {key: Rows(parts_of(rounds, key), shape) for key, shape in shapes.items()}
+    # The order of the action rows is what windows.py counts on.
+    actions = parts_of(rounds, ACTION) + parts_of(rounds, LABEL_CHUNK)
+    return rows | {ACTION: Rows(actions, (interface.action,))}

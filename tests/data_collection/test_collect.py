@@ -1,0 +1,236 @@
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from data_collection.collect import collect_round
+from data_collection.episodes import open_round, verify_round
+from data_collection.schema import CollectConfig
+from trainer.config import load_config
+from trainer.errors import ConfigError, UserError
+
+# An environment of no weight, so that what is measured here is the collecting. Seeds that are
+# divisible by 4 fail. The first episode with seed 6 kills its worker when asked to, once.
+TOY = """
+import os, signal, time
+from pathlib import Path
+import numpy as np
+from data_collection.teachers import Teacher, teachers
+from trainer.environment import STATE, Environment, StepResult
+from trainer.registry import environments
+
+@environments.register("toy")
+class Toy(Environment):
+    control_hz, max_steps, action_dim = 10.0, 20, 1
+
+    def __init__(self, *, pause_s: float = 0.0, kill: str | None = None) -> None:
+        self.observation_shapes = {STATE: (2,)}
+        self.pause_s, self.kill = pause_s, Path(kill) if kill else None
+
+    def reset(self, seed):
+        self.seed, self.position = seed, 0.0
+        if self.kill and seed == 6 and not self.kill.exists():
+            self.kill.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.observe()
+
+    def observe(self):
+        return {STATE: np.float32([self.seed, self.position])}
+
+    def step(self, action):
+        time.sleep(self.pause_s)
+        self.position += float(action[0])
+        success = self.position > 2 and self.seed % 4 != 0
+        return StepResult(self.observe(), -self.position, False, False, success)
+
+@teachers.register("toy_teacher")
+class ToyTeacher(Teacher):
+    def __init__(self, *, dies: bool = False) -> None:
+        self.dies = dies
+
+    def act(self, environment, observation, generator):
+        if self.dies:
+            os._exit(7)
+        return generator.uniform(0, 1, 1).astype(np.float32)
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a function that writes a collect.yaml of the toy and returns its path."""
+    (tmp_path / "toy.py").write_text(TOY)
+    folder = tmp_path / "experiment_training" / "data_collection" / "toy" / "exp1"
+    folder.mkdir(parents=True)
+
+    def write(**changes) -> Path:
+        config = {
+            "plugins": ["toy.py"],
+            "save_dir": "rounds",
+            "seed": 1,
+            "episodes": 9,
+            "environment": {"type": "toy"},
+            "teacher": {"type": "toy_teacher"},
+            "workers": 1,
+        } | changes
+        path = folder / "collect.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    return write
+
+
+def collect(path: Path, *overrides: str) -> Path:
+    return collect_round(load_config(path, CollectConfig, overrides))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    return {row["id"]: row["content_sha256"] for row in map(json.loads, lines)}
+
+
+def command(path: Path, *arguments: str) -> list[str]:
+    return [
+        sys.executable, "-m", "data_collection.collect", "--collect_config", str(path), *arguments,
+    ]  # fmt: skip
+
+
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(path, *arguments), capture_output=True, text=True, check=False)
+
+
+def test_the_round_does_not_depend_on_workers_and_environments(project):
+    one = collect(project(save_dir="one", noise=0.1))
+    many = collect(project(save_dir="many", noise=0.1, workers=2, environments_per_worker=3))
+    assert contents(one) == contents(many)
+    assert (one / "round.json").read_bytes() == (many / "round.json").read_bytes()
+    assert verify_round(many) == []
+
+
+def test_failures_are_replaced_by_the_next_attempts(project):
+    folder = collect(project(episodes=6))
+    # Seeds 4 and 8 fail; attempt i has seed 1 + i.
+    assert list(contents(folder)) == [f"000_{i:06d}" for i in (0, 1, 2, 4, 5, 6)]
+    seeds = [json.loads(x)["seed"] for x in (folder / "manifest.jsonl").read_text().splitlines()]
+    assert seeds == [1, 2, 3, 5, 6, 7]
+
+
+def test_failures_are_kept_when_asked_for(project):
+    folder = collect(project(episodes=5, keep_failures=True))
+    rows = [json.loads(x) for x in (folder / "manifest.jsonl").read_text().splitlines()]
+    assert [row["success"] for row in rows] == [True, True, True, False, True]
+    assert rows[3]["length"] == 20
+
+
+def test_a_sealed_round_opens_and_says_where_it_came_from(project):
+    folder = collect(project(round=2, episodes=2))
+    assert folder.name == "round_002"
+    config = yaml.safe_load(open_round(folder).config_yaml)
+    assert config["environment"] == {"type": "toy", "params": {}}
+    assert not {"save_dir", "workers", "environments_per_worker"} & config.keys()
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(project, tmp_path):
+    killing = {"type": "toy", "params": {"kill": str(tmp_path / "killed")}}
+    folder = collect(project(save_dir="killed_once", environment=killing, workers=2))
+    assert (tmp_path / "killed").exists()
+    assert contents(folder) == contents(collect(project(save_dir="whole")))
+
+
+def test_workers_that_all_die_end_the_collection(project):
+    path = project(teacher={"type": "toy_teacher", "params": {"dies": True}})
+    with pytest.raises(UserError, match=r"a worker died \(exit code 7\).*number 3 in a row"):
+        collect(path)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6])
+def test_a_killed_collection_goes_on_to_the_same_round(project, seconds, tmp_path):
+    path = project(environment={"type": "toy", "params": {"pause_s": 0.005}}, workers=2)
+    with subprocess.Popen(command(path), stderr=subprocess.DEVNULL) as process:
+        episodes = tmp_path / "rounds" / "round_000" / "episodes"
+        while not episodes.exists():
+            time.sleep(0.01)
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+    folder = collect(path)
+    whole = collect(path, "save_dir=whole")
+    assert contents(folder) == contents(whole)
+    assert (folder / "round.json").read_bytes() == (whole / "round.json").read_bytes()
+    assert verify_round(folder) == []
+    assert {file.suffix for file in episodes.iterdir()} == {".h5"}
+
+
+def test_a_finished_round_is_left_alone(project):
+    path = project(episodes=2)
+    folder = collect(path)
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+    again = run(path, "--workers", "2")
+    assert again.returncode == 0
+    assert "is finished already" in again.stderr
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
+
+
+def test_a_round_with_another_configuration_is_not_touched(project):
+    path = project(episodes=2)
+    collect(path)
+    with pytest.raises(ConfigError, match=r"noise: saved 0.0, now 0.5"):
+        collect(path, "noise=0.5")
+
+
+def test_too_few_successes_are_an_error_and_keep_what_there_is(project):
+    path = project(seed=4, episodes=4, max_attempts=4)
+    with pytest.raises(UserError, match="only 3 of 4 attempts succeeded, 4 episodes were asked"):
+        collect(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 9_999_990}, "seeds from 10000000 on are kept for evaluation"),
+        ({"epsodes": 3}, "did you mean 'episodes'"),
+        ({"environment": {"type": "tooy"}}, "no environment named 'tooy'"),
+        ({"environment": {"type": "toy", "params": {"paus_s": 1}}}, "did you mean 'pause_s'"),
+        ({"teacher": {"type": "nobody"}}, "no teacher named 'nobody'"),
+        ({"plugins": ["toys.py"]}, "toys.py"),
+        ({"episodes": 0}, "episodes"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_before_anything_is_written(
+    project, tmp_path, changes, message
+):
+    path = project(**changes)
+    with pytest.raises(ConfigError, match=message) as caught:
+        collect(path)
+    assert f"{path.name}:" in str(caught.value)
+    assert not (tmp_path / "rounds").exists()
+
+
+def test_the_command_reports_errors_without_a_traceback(project):
+    result = run(project(), "--set", "episodes=many")
+    assert result.returncode == 2
+    assert "episodes" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_disk_that_takes_no_more_is_an_error(project):
+    path = project(episodes=1, environment={"type": "toy", "params": {}})
+    result = subprocess.run(
+        command(path),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "000_000000.h5" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_workers_start_without_torch():
+    modules = "data_collection.player, data_collection.collect, data_collection.envs.meta_world"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+
+from trainer.fake_data import FakeDataset
+from trainer.interfaces import (
+    ACTION,
+    ACTION_IS_PAD,
+    STATE,
+    ActionTransform,
+    FeatureStatistics,
+    Interface,
+)
+from trainer.normalization import (
+    AffineNormalizer,
+    compute_statistics,
+    statistics_from_json,
+    statistics_to_json,
+    warn_when_clipped,
+)
+from trainer.schema import NormalizationConfig
+
+
+class Identity(ActionTransform):
+    is_identity = True
+
+    def forward(self, action_bha, state_bs):
+        return action_bha
+
+    inverse = forward
+
+
+class MinusState(ActionTransform):
+    def forward(self, action_bha, state_bs):
+        return action_bha - state_bs[:, None, :3]
+
+    def inverse(self, action_bha, state_bs):
+        return action_bha + state_bs[:, None, :3]
+
+
+def statistics(**changes):
+    state = FeatureStatistics(
+        10, np.array([1.0, 5.0]), np.array([2.0, 0.0]), np.array([-3.0, 5]), np.array([5.0, 5])
+    )
+    action = FeatureStatistics(
+        10, np.array([0.5]), np.array([0.25]), np.array([-1.0]), np.array([3.0])
+    )
+    return {STATE: state, ACTION: action} | changes
+
+
+def batch():
+    return {
+        STATE: torch.tensor([[[5.0, 5.02]]]),
+        ACTION: torch.tensor([[[1.0], [3.0]]]),
+        "task": torch.tensor([7]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "action"),
+    [
+        # by hand: (5-1)/2; (5.02-5)/floor 0.01; (1-.5)/.25; (3-.5)/.25
+        ("mean_std", [2.0, 2.0], [2.0, 10.0]),
+        # centre 1, half range 4; half range 0 -> floor; action centre 1, half range 2
+        ("min_max", [1.0, 2.0], [0.0, 1.0]),
+        ("none", [5.0, 5.02], [1.0, 3.0]),
+    ],
+)
+def test_modes_scale_as_worked_out_by_hand(mode, state, action):
+    config = NormalizationConfig(state=mode, action=mode)
+    normalized = AffineNormalizer(statistics(), config, Identity()).normalize(batch())
+    torch.testing.assert_close(normalized[STATE][0, 0], torch.tensor(state), rtol=0, atol=2e-4)
+    torch.testing.assert_close(normalized[ACTION][0, :, 0], torch.tensor(action))
+    assert normalized["task"] is not None
+
+
+def test_states_are_clipped_and_actions_are_not():
+    normalizer = AffineNormalizer(statistics(), NormalizationConfig(clip=1.5), Identity())
+    normalized = normalizer.normalize(batch())
+    assert normalized[STATE].max() == 1.5
+    assert normalized[ACTION].max() == 10.0
+
+
+def test_unnormalising_is_the_inverse_also_through_an_action_transform():
+    interface = Interface(1, 4, 20.0, 5, 3)
+    data = FakeDataset(interface)
+    sample = data.__getitems__(range(8))
+    normalizer = AffineNormalizer(
+        compute_statistics(data, MinusState()), NormalizationConfig(), MinusState()
+    )
+    restored = normalizer.unnormalize_action(normalizer.normalize(sample)[ACTION], sample)
+    torch.testing.assert_close(restored, sample[ACTION])
+
+
+def test_statistics_of_transformed_actions_equal_numpy_on_all_valid_steps():
+    data = FakeDataset(Interface(1, 4, 20.0, 5, 3), episodes=300, episode_length=16)
+    computed = compute_statistics(data, MinusState())[ACTION]
+    sample = data.__getitems__(range(len(data)))
+    action = MinusState().forward(sample[ACTION], sample[STATE][:, -1])
+    rows = action[~sample[ACTION_IS_PAD]].double().numpy()
+    assert computed.count == len(rows) < action.shape[0] * action.shape[1]
+    np.testing.assert_allclose(computed.mean, rows.mean(0), atol=1e-12)
+    np.testing.assert_allclose(computed.std, rows.std(0), atol=1e-12)
+    np.testing.assert_array_equal(computed.max, rows.max(0))
+
+
+def test_statistics_survive_json_to_the_bit():
+    original = statistics()
+    read = statistics_from_json(statistics_to_json(original))
+    for key in original:
+        assert read[key].count == original[key].count
+        np.testing.assert_array_equal(read[key].mean, original[key].mean)
+
+
+def test_clipped_new_data_are_said_aloud(caplog):
+    data = FakeDataset(Interface(1, 4, 20.0, 2, 1))
+    narrow = statistics()
+    warn_when_clipped(AffineNormalizer(narrow, NormalizationConfig(), Identity()), data)
+    assert "% of the state values" in caplog.text
+    caplog.clear()
+    fitting = compute_statistics(data, Identity())
+    warn_when_clipped(AffineNormalizer(fitting, NormalizationConfig(), Identity()), data)
+    assert caplog.text == ""
