@@ -49,7 +49,7 @@ from trainer.yaml_file import to_yaml
 
 log = logging.getLogger(__name__)
 
-BUILTIN_PLUGINS = ("trainer.loggers.jsonl",)
+BUILTIN_PLUGINS = ("trainer.loggers.jsonl", "trainer.loggers.tensorboard")
 CONFIG, RESOLVED, NORMALIZATION = "config.yaml", "resolved.yaml", "normalization.json"
 
 Experiment = Loaded[ExperimentConfig]
@@ -180,6 +180,8 @@ def build_run(
         for name, path in config.model.component_config_paths.items()
     }
     _check_optims(experiment)
+    for spec in config.logging:
+        loggers.get(spec.type)  # they open files, so they are built only when training starts
     dataset = dataset or build(
         datasets,
         config.data.dataset,
@@ -254,7 +256,7 @@ def build_policy(
     return policy
 
 
-def load_policy(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> SavedPolicy:
+def load_policy(checkpoint: Checkpoint, device: torch.device) -> SavedPolicy:
     """Return the policy of a checkpoint, ready to act, built from the checkpoint alone.
 
     The data that it was trained on need not exist any more; its plugins must.

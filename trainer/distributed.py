@@ -67,31 +67,39 @@ class Ranks:
         return nn.parallel.DistributedDataParallel(policy, broadcast_buffers=False)
 
 
-@contextmanager
-def join_ranks(device: str) -> Iterator[Ranks]:
-    """Enter the process group that torchrun describes (or none), and leave it at the end.
-
-    Args:
-        device: "auto" (a GPU when there is one), "cpu" or "cuda".
+def choose_device(device: str) -> torch.device:
+    """Return the device that "auto" (a GPU when there is one), "cpu" or "cuda" means here.
 
     Raises:
         ConfigError: a GPU is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "train.device: cuda was asked for, but torch sees no GPU; use auto or cpu"
-        )
-    use_cuda = device != "cpu" and torch.cuda.is_available()
+        raise ConfigError("cuda was asked for, but torch sees no GPU; use auto or cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@contextmanager
+def join_ranks(device: str) -> Iterator[Ranks]:
+    """Enter the process group that torchrun describes (or none), and leave it at the end.
+
+    Args:
+        device: As for ``choose_device``.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    torch_device = torch.device("cuda", local_rank) if use_cuda else torch.device("cpu")
-    if use_cuda:
-        torch.cuda.set_device(torch_device)
     if world_size == 1:
-        yield Ranks(0, 1, torch_device)
+        yield Ranks(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if use_cuda else "gloo", timeout=_COLLECTIVE_TIMEOUT)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_COLLECTIVE_TIMEOUT)
     try:
-        yield Ranks(dist.get_rank(), world_size, torch_device)
+        yield Ranks(dist.get_rank(), world_size, chosen)
     finally:
         dist.destroy_process_group()

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from trainer.build import Run, load_policy
 from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import run_command
+from trainer.distributed import choose_device
 from trainer.environment import StepResult
 from trainer.errors import ConfigError
 from trainer.files import write_text_atomically
@@ -194,7 +195,7 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluate a checkpoint from the command line and return the exit code."""
     args = _parser().parse_args(arguments)
     checkpoint = resolve_checkpoint(args.checkpoint)
-    saved = load_policy(checkpoint, args.device)
+    saved = load_policy(checkpoint, choose_device(args.device))
     config = (saved.config.evaluation or EvaluationConfig(every=1)).model_copy(
         update={
             name: value

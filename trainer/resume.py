@@ -60,6 +60,8 @@ def started_run(experiment: Experiment, ranks: Ranks, resume: str) -> Iterator[T
     if checkpoint:
         _refuse_differences(experiment, checkpoint)
         statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
+    if experiment.config.train.threads:
+        torch.set_num_threads(experiment.config.train.threads)
     run = build_run(experiment, statistics)
     if checkpoint:
         _refuse_other_components(run, checkpoint)
@@ -69,8 +71,6 @@ def started_run(experiment: Experiment, ranks: Ranks, resume: str) -> Iterator[T
     run.dataset.to_device(torch.device("cpu") if has_workers else ranks.device)
     with _locked(save_dir, ranks):
         loop = TrainLoop(run, ranks)
-        if ranks.is_main:
-            log.info("%s", run.dataset.describe())
         if checkpoint:
             loop.restore(checkpoint)
             if ranks.is_main:

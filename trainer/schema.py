@@ -120,6 +120,7 @@ class TrainConfig(Strict):
     optimizer: ComponentSpec
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    threads: PositiveInt | None = None
     compile: bool = False
     accumulate: PositiveInt = 1
     clip_grad_norm: PositiveFloat | None = 1.0

@@ -1,7 +1,7 @@
 """What policies expect of the models which they are composed of.
 
-Shape legend: B batch, N observation tokens, D token width, F features, H action-chunk steps,
-A action.
+Shape legend: B batch, To observation steps, N observation tokens, D token width, T tokens of one
+picture, F features, H action-chunk steps, A action.
 """
 
 from abc import ABC, abstractmethod
@@ -18,12 +18,37 @@ M = TypeVar("M", bound=nn.Module)
 KeysValues = tuple[Tensor, Tensor]
 """Keys and values of one attention layer, each (B, heads, N, D / heads)."""
 
+CAMERA_TOKENS_PREFIX = "camera_tokens."
+"""Batch key of what a backbone made of a camera's pictures: (B, To, T, width)."""
+
+
+class Backbone(nn.Module, ABC):
+    """Turns each picture into ``tokens`` tokens: one that sums it up, then those of its patches."""
+
+    image: tuple[int, int, int]
+    """Channels, height and width of the pictures."""
+    tokens: int
+    token_dim: int
+
+    @abstractmethod
+    def forward(self, images_nchw: Tensor) -> Tensor:
+        """Return the tokens (n, T, width) of n pictures, which are uint8."""
+
 
 class ObservationEncoder(nn.Module, ABC):
-    """Turns a normalised batch into ``tokens`` observation tokens of width ``token_dim``."""
+    """Turns a normalised batch into ``tokens`` observation tokens of width ``token_dim``.
+
+    An encoder that looks at cameras finds their tokens under ``camera_tokens.<camera>``.
+    """
 
     tokens: int
     token_dim: int
+    cameras: tuple[str, ...] = ()
+    """The cameras it looks at, in the interface's order."""
+    image_tokens: int = 0
+    """How many tokens of each picture it expects."""
+    image_token_dim: int = 0
+    """How wide they are."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:

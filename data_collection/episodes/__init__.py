@@ -14,7 +14,7 @@ from data_collection.episodes.reader import SealedRound, open_round
 from data_collection.episodes.round_writer import RoundWriter
 from data_collection.episodes.schema import EpisodeError
 from data_collection.episodes.seal import seal
-from data_collection.episodes.statistics import Statistics, merge_all
+from data_collection.episodes.feature_statistics import Statistics, merge_all
 from data_collection.episodes.verify import verify_round
 from data_collection.episodes.writer import AsyncEpisodeWriter, is_sealed, write_episode
 

@@ -13,12 +13,9 @@ from typing import cast
 import h5py
 import numpy as np
 
-from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, check_arrays, hdf5_path
+from data_collection.episodes.layout import lay_out
+from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, check_arrays
 
-_ALIGNMENT = 64
-"""Arrays start on a cache line, so that a memory map of them does too."""
-
-_METADATA_BYTES = 1 << 16
 _HEADER = "episode"
 
 
@@ -56,35 +53,22 @@ def content_sha256(arrays: Mapping[str, np.ndarray]) -> str:
 
 def encode(
     rollout_id: str, arrays: Mapping[str, np.ndarray], attributes: EpisodeAttributes
-) -> tuple[bytes, str]:
-    """Return the episode as an HDF5 file image, and its content hash.
+) -> tuple[list[memoryview], str]:
+    """Return the episode's HDF5 file piece by piece, and its content hash.
+
+    The pieces look into the arrays, so these must not change while the pieces are in use.
 
     Raises:
         EpisodeError: The arrays are not what the format allows.
     """
     check_arrays(rollout_id, arrays)
     content_hash = content_sha256(arrays)
-    size = sum(array.nbytes for array in arrays.values())
-    with h5py.File(
-        "episode.h5",
-        "w",
-        driver="core",
-        backing_store=False,
-        block_size=size + _METADATA_BYTES,
-        alignment_threshold=_ALIGNMENT,
-        alignment_interval=_ALIGNMENT,
-    ) as file:
-        for key in sorted(arrays):
-            # Creation times would make equal episodes differ.
-            file.create_dataset(hdf5_path(key), data=arrays[key], track_times=False)
-        header = {
-            "format_version": FORMAT_VERSION,
-            "content_sha256": content_hash,
-            "attributes": asdict(attributes),
-        }
-        file.attrs[_HEADER] = np.bytes_(json.dumps(header, sort_keys=True))
-        file.flush()
-        return file.id.get_file_image(), content_hash
+    header = {
+        "format_version": FORMAT_VERSION,
+        "content_sha256": content_hash,
+        "attributes": asdict(attributes),
+    }
+    return lay_out(arrays, {_HEADER: json.dumps(header, sort_keys=True).encode()}), content_hash
 
 
 def decode(image: bytes, where: Path) -> Episode:

@@ -35,14 +35,22 @@ def sha256_range(path: Path, start: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def write_new(path: Path, data: bytes) -> None:
-    """Write ``path`` without syncing it; on failure remove it and raise EpisodeError."""
+def write_new(path: Path, *pieces: bytes | memoryview) -> str:
+    """Return the SHA-256 of the pieces end to end, after writing them to ``path`` unsynced.
+
+    Raises:
+        EpisodeError: The disk is full, or anything else; then the file is removed.
+    """
+    digest = hashlib.sha256()
     try:
         with path.open("wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
+                digest.update(piece)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:

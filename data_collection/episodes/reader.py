@@ -18,7 +18,7 @@ from data_collection.episodes.manifest import MANIFEST, EpisodeRecord, read_mani
 from data_collection.episodes.round_writer import CONFIG
 from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError
 from data_collection.episodes.seal import STATISTICS
-from data_collection.episodes.statistics import Statistics
+from data_collection.episodes.feature_statistics import Statistics
 from data_collection.episodes.writer import ROUND_FILE
 
 

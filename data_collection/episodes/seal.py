@@ -24,7 +24,7 @@ from data_collection.episodes.schema import (
     STATE,
     EpisodeError,
 )
-from data_collection.episodes.statistics import Statistics, merge_all
+from data_collection.episodes.feature_statistics import Statistics, merge_all
 from data_collection.episodes.writer import EPISODES, ROUND_FILE, episode_path, is_sealed
 
 INDEX = "index.npz"

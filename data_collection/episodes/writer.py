@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import threading
@@ -70,13 +69,13 @@ def _stage(
 ) -> _Staged:
     check_id(rollout_id)
     refuse_sealed(folder)
-    image, content_hash = encode(rollout_id, arrays, attributes)
-    hashes = (content_hash, hashlib.sha256(image).hexdigest())
-    record = EpisodeRecord.of(rollout_id, arrays, attributes, hashes, len(image))
+    pieces, content_hash = encode(rollout_id, arrays, attributes)
     final = episode_path(folder, rollout_id)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    write_new(temporary, image)
+    hashes = (content_hash, write_new(temporary, *pieces))
+    size = sum(map(len, pieces))
+    record = EpisodeRecord.of(rollout_id, arrays, attributes, hashes, size)
     return _Staged(temporary, final, record)
 
 

@@ -1,0 +1,85 @@
+"""Where HDF5 puts things: an episode's file image without copying its arrays.
+
+HDF5 lays the file out and writes only its own metadata, into memory; the arrays then go to their
+places straight from where they are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import h5py
+import numpy as np
+
+from data_collection.episodes.schema import hdf5_path
+
+_ALIGNMENT = 64
+"""Arrays start on a cache line, so that a memory map of them does too."""
+
+
+def lay_out(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, bytes]) -> list[memoryview]:
+    """Return the HDF5 file of ``arrays`` and root ``attributes``, as its bytes piece by piece.
+
+    The pieces of arrays are views of them, so these must not change while the pieces are in use.
+    Equal arguments give equal bytes.
+    """
+    metadata = _Metadata()
+    contiguous = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    contiguous.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    pieces: dict[int, memoryview] = {}
+    with h5py.File(
+        metadata, "w", alignment_threshold=_ALIGNMENT, alignment_interval=_ALIGNMENT
+    ) as file:
+        for key in sorted(arrays):
+            array = np.ascontiguousarray(arrays[key])
+            dataset = file.create_dataset(
+                hdf5_path(key),
+                array.shape,
+                array.dtype,
+                dcpl=contiguous,
+                fill_time="never",
+                track_times=False,  # creation times would make equal episodes differ
+            )
+            if array.size:  # an array without rows has no place in the file
+                pieces[dataset.id.get_offset()] = array.reshape(-1).view(np.uint8).data
+        for name, value in attributes.items():
+            file.attrs[name] = np.bytes_(value)
+    pieces |= {at: memoryview(data) for at, data in metadata.pieces.items()}
+    return _end_to_end(pieces)
+
+
+def _end_to_end(pieces: Mapping[int, memoryview]) -> list[memoryview]:
+    """Return the pieces in order, with zeros where there is none."""
+    whole: list[memoryview] = []
+    end = 0
+    for start, piece in sorted(pieces.items()):
+        if start > end:
+            whole.append(memoryview(bytes(start - end)))
+        whole.append(piece)
+        end = start + len(piece)
+    return whole
+
+
+class _Metadata(io.RawIOBase):
+    """A file that HDF5 only writes to: what it wrote, by place."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[int, bytes] = {}
+        self._position = 0
+        self._end = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
+        self._position = start + offset
+        return self._position
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override] - h5py passes nothing else
+        self.pieces[self._position] = bytes(data)
+        self._position += len(data)
+        self._end = max(self._end, self._position)
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._end = self._position if size is None else size
+        return self._end

@@ -1,0 +1,81 @@
+"""What a user gets for bad input: a message that names the thing, exit code 2, nothing written."""
+
+import pytest
+
+
+def refused(toy, *arguments):
+    assert toy.train(*arguments) == 2, toy.log.read_text()
+    assert not toy.save_dir.exists()
+    message = toy.log.read_text()
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.batchsize=3", "did you mean 'batch_size'"),
+        ("data.batch_size=-3", "data.batch_size"),
+        ("data.batch_size=many", "data.batch_size"),
+        ("train.optimizer.params.lr=-1", "train.optimizer.params.lr"),
+        ("train.optimizer.params.learning_rate=1", "unknown parameter of adamw_warmup_cosine"),
+        ("train.loss.type=sinkhorm", "no loss named 'sinkhorm'"),
+        ("train.loss.type=huber", "add components.losses.huber to plugins"),
+        ("train.steps=5", "give exactly one of epochs and steps"),
+        ("plugins[0]=components.policies.naive_flow", "naive_flow_matching_policy"),
+        ("model.component_config_paths.action_decoder=nowhere.yaml", "nowhere.yaml"),
+        ("model.component_optims.decoder.freeze=true", "no component has this name"),
+        ("interface.chunk=5", None),
+        ("train.load_dir=nowhere", "train.load_dir"),
+        ("evaluation={plugins: [no.such.module], every: 1}", "no.such.module"),
+        ("logging=[{type: wandbb}]", "no logger named 'wandbb'"),
+        ("validation.fraction=0.01", "8 episodes leave 0 for validation"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_wrong_setting_is_named(toy, override, expected):
+    if expected is None:  # ${interface.chunk} reaches every component: this is no mistake
+        assert toy.train("--set", override) == 0, toy.log.read_text()
+        return
+    assert expected in refused(toy, "--set", override)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plugins: [a, b\ntrain: {", "malformed YAML"),
+        ("seed: !!python/object/apply:os.system ['touch hacked']", "data, never code"),
+        ("", "got nothing"),
+        ("- a\n- b\n", "mapping"),
+    ],
+)
+def test_a_wrong_file_is_named(toy, text, expected):
+    toy.config_path.write_text(text)
+    message = refused(toy)
+    assert expected in message
+    assert "toy.yaml" in message
+    assert not (toy.root / "hacked").exists()
+
+
+def test_a_missing_file_is_named(toy):
+    toy.config_path.unlink()
+    assert "toy.yaml" in refused(toy)
+
+
+def test_a_plugin_that_does_not_import_is_named_with_its_cause(toy):
+    (toy.root / "fake.py").write_text("import torch\nraise RuntimeError('no licence')\n")
+    message = refused(toy)
+    assert "fake.py" in message
+    assert "no licence" in message
+
+
+def test_a_key_registered_twice_is_an_error(toy):
+    (toy.root / "again.py").write_text((toy.root / "fake.py").read_text())
+    toy.edit(plugins=["fake.py", "again.py"])
+    assert "registered twice" in refused(toy)
+
+
+def test_a_folder_that_cannot_be_written_is_named(toy):
+    (toy.root / "runs").write_text("a file in the way")
+    assert toy.train() == 2
+    assert "cannot write to" in toy.log.read_text()
