@@ -73,7 +73,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = [columns, *([_shown(row.get(column)) for column in columns] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     lines.insert(1, ["-" * width for width in widths])
-    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    padded = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in padded)
 
 

@@ -110,7 +110,6 @@ class BareLoop:
     def train(self, steps: int) -> None:
         """Take so many steps; raise when a gradient is not finite."""
         for _ in range(steps):
-            self.optimizer.zero_grad()
             progress = Progress(self.step, self.total_steps, self.generator)
             self.policy(self.batch, progress).loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_norm)
@@ -119,6 +118,7 @@ class BareLoop:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.learning_rate(self.step, self.total_steps)
             self.optimizer.step()
+            self.optimizer.zero_grad()
             self.step += 1
 
 

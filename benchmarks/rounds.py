@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from synthetic import Arrays, Content
 
-from data_collection.episodes import (
-    AsyncEpisodeWriter,
-    EpisodeAttributes,
-    RoundWriter,
-    seal,
-)
-from data_collection.episodes.schema import EXPERT, IMAGE_PREFIX, STATE
+from data_collection.episodes import AsyncEpisodeWriter, EpisodeAttributes, RoundWriter, seal
+from data_collection.episodes.schema import EXPERT, IMAGE_PREFIX
+from data_collection.recording import RecordingConfig
+from data_collection.rollout import EpisodeBuffer
+from trainer.environment import STATE, Observation, StepResult
+
+Storage = Literal["raw", "jpeg"]
+Steps = list[tuple[Observation, np.ndarray]]
+"""An episode as an environment shows it: at each step an observation and an action."""
 
 
-def write_round(folder: Path, content: Content) -> Path:
-    """Return ``folder``, now a sealed round of the content."""
+def write_round(folder: Path, content: Content, storage: Storage = "raw") -> None:
+    """Make ``folder`` a sealed round of the content."""
+    record(folder, map(as_steps, content.generate()), storage)
+    seal(folder)
+
+
+def record(folder: Path, episodes: Iterable[Steps], storage: Storage = "raw") -> None:
+    """Record the episodes frame by frame, as a collecting worker does; all are then on the disk."""
+    recording = RecordingConfig(images=storage)
     round_writer = RoundWriter(folder, "{}\n")
     with AsyncEpisodeWriter(folder, round_writer.enter) as writer:
-        for number, arrays in enumerate(content.generate()):
+        for number, steps in enumerate(episodes):
+            buffer = EpisodeBuffer(recording)
+            for t, (observation, action) in enumerate(steps):
+                last = t == len(steps) - 1
+                result = StepResult(observation, 0.0, last, truncated=False, success=last)
+                buffer.add(observation, action, action, EXPERT, result)
             attributes = EpisodeAttributes(seed=number, success=True)
-            writer.submit(f"{number:05d}", as_episode(arrays), attributes)
-    seal(folder)
-    return folder
+            writer.submit(f"{number:05d}", buffer.arrays(), attributes)
 
 
-def as_episode(arrays: Arrays) -> Arrays:
-    """Return the arrays of an episode file: the expert acted throughout."""
-    films = {name: film for name, film in arrays.items() if name not in ("state", "action")}
-    steps = len(arrays["action"])
-    last = np.arange(steps) == steps - 1
-    return {
-        STATE: arrays["state"],
-        "action": arrays["action"],
-        "executed_action": arrays["action"],
-        "action_valid": np.ones(steps, bool),
-        "actor": np.full(steps, EXPERT, np.uint8),
-        "reward": np.zeros(steps, np.float32),
-        "terminated": last,
-        "truncated": np.zeros(steps, bool),
-    } | {
+def as_steps(arrays: Arrays) -> Steps:
+    """Return the steps of a made-up episode; pictures are (3, H, W)."""
+    arrays = dict(arrays)
+    actions = arrays.pop("action")
+    columns = {STATE: arrays.pop("state")} | {
         IMAGE_PREFIX + name: np.ascontiguousarray(film.transpose(0, 3, 1, 2))
-        for name, film in films.items()
+        for name, film in arrays.items()
     }
+    return [({key: v[t] for key, v in columns.items()}, a) for t, a in enumerate(actions)]

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -23,6 +23,8 @@ from trainer.errors import ConfigError, DataError, UserError
 _log = logging.getLogger(__name__)
 
 _CONFIG = "config.yaml"
+_RECORDED = "recorded"
+"""Section of the round's config which the environment itself filled in."""
 
 
 def collect_round(loaded: Loaded[CollectConfig]) -> Path:
@@ -32,20 +34,23 @@ def collect_round(loaded: Loaded[CollectConfig]) -> Path:
     and started again changes a byte of them.
 
     Raises:
-        ConfigError: The round was begun or finished with another configuration, or its
-            environment or teacher cannot be built; then nothing is written.
+        ConfigError: The round was begun or finished with another configuration (or, say, its
+            pictures drawn in another way), or its environment or teacher cannot be built; then
+            nothing is written.
         DataError: An episode cannot be written.
         UserError: Too few attempts succeed, or workers keep dying.
     """
     config = loaded.config
     folder = loaded.root / Path(config.save_dir).expanduser() / f"round_{config.round:03d}"
     content = {key: value for key, value in loaded.resolved.items() if key not in EXECUTION_KEYS}
-    _refuse_other_config(folder, content)
+    _refuse_other_config(folder, content, ignore=[_RECORDED])
     if is_sealed(folder):
         _log.info("%s is finished already", folder)
         return folder
     try:
         with WorkerPool(loaded, folder, _worker_count(config)) as pool:
+            content[_RECORDED] = pool.recorded
+            _refuse_other_config(folder, content)
             writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))
             writer.adopt()
             _collect(config, pool, writer)
@@ -100,12 +105,14 @@ def _share(written: int, failed: int, config: CollectConfig) -> float:
     return (attempts - failed) / attempts
 
 
-def _refuse_other_config(folder: Path, content: dict[str, object]) -> None:
+def _refuse_other_config(
+    folder: Path, content: Mapping[str, object], ignore: Sequence[str] = ()
+) -> None:
     """Raise ConfigError, naming each difference, when the round has another configuration."""
     path = folder / _CONFIG
     if not path.is_file():
         return
-    differences = config_differences(yaml.safe_load(path.read_text()), content)
+    differences = config_differences(yaml.safe_load(path.read_text()), content, ignore)
     if differences:
         lines = "\n  ".join(differences)
         raise ConfigError(

@@ -15,25 +15,28 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from data_collection.cast import Cast
 from data_collection.episodes import (
     AsyncEpisodeWriter,
-    EpisodeAttributes,
     EpisodeError,
     EpisodeRecord,
 )
-from data_collection.rollout import EpisodeArrays, ExpertHooks
+from data_collection.rollout import EpisodeArrays
 from data_collection.schema import CollectConfig
-from data_collection.teachers import teachers
 from trainer.config import Loaded
+from trainer.environment import Environment
 from trainer.errors import DataError, UserError
-from trainer.registry import environments, load_plugins
-from trainer.rollout import EpisodeResult, RolloutJob, rollout
-from trainer.signature import build
+from trainer.rollout import EpisodeResult, RolloutJob
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker has built its environments and its teacher."""
+    """The worker has built its environments and its teacher.
+
+    ``recorded`` is what the round's config says beyond what its author wrote.
+    """
+
+    recorded: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -61,48 +64,42 @@ def play(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) ->
         connection.send(error)
 
 
+def described(environment: Environment) -> dict[str, object]:
+    """Return what an environment turned out to be, as plain values for a round's config."""
+    shapes = environment.observation_shapes
+    return {
+        "control_hz": float(environment.control_hz),
+        "action": environment.action_dim,
+        "observations": {key: list(shape) for key, shape in shapes.items()},
+        **environment.describe(),
+    }
+
+
 class _Player:
     """The worker's side: environments, a teacher, a writer, and the pipe to the parent."""
 
     def __init__(self, loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
-        config = loaded.config
-        load_plugins(config.plugins, loaded.root, loaded.under("plugins"))
-        self._config = config
+        self._config = loaded.config
         self._folder = folder
         self._connection = connection
         self._sending = threading.Lock()
         self._jobs: dict[str, RolloutJob] = {}
-        self._environments = [
-            build(environments, config.environment, loaded.under("environment"))
-            for _ in range(config.environments_per_worker)
-        ]
-        self._teacher = build(teachers, config.teacher, loaded.under("teacher"))
+        self._cast = Cast(loaded, loaded.config.environments_per_worker)
 
     def play(self) -> None:
         """Play the jobs that come through the pipe; raise EOFError when it is closed."""
-        self._send(Ready())
+        self._send(Ready(described(self._cast.environments[0])))
         while True:
             jobs = itertools.chain([self._next_job()], self._waiting_jobs())
             # Closing the writer before waiting for another job brings its errors to light.
             with AsyncEpisodeWriter(self._folder, self._report) as writer:
-                hooks = ExpertHooks(
-                    self._teacher,
-                    noise=self._config.noise,
-                    on_episode=partial(self._finish, writer),
-                )
-                for _ in rollout(
-                    self._environments, jobs, hooks=hooks, max_steps=self._config.max_steps
-                ):
-                    pass  # _finish has seen to it
+                self._cast.play(jobs, partial(self._finish, writer))
 
     def _finish(
         self, writer: AsyncEpisodeWriter, result: EpisodeResult, arrays: EpisodeArrays
     ) -> None:
         if result.success or self._config.keep_failures:
-            attributes = EpisodeAttributes(
-                seed=result.seed, success=result.success, round=self._config.round
-            )
-            writer.submit(result.id, arrays, attributes)
+            writer.submit(result.id, arrays, self._cast.attributes(result))
         else:
             self._send(Outcome(self._jobs.pop(result.id), None))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,23 +13,29 @@ from data_collection.episodes.schema import (
     ACTOR,
     EXECUTED_ACTION,
     EXPERT,
+    OTHER,
     REWARD,
+    STUDENT,
     TERMINATED,
     TRUNCATED,
 )
+from data_collection.labelling import ChunkLabeller, ChunkLabels
+from data_collection.mixing import Mixing
+from data_collection.recording import Kept, RecordingConfig, stack
 from data_collection.teachers import Teacher
 from trainer.environment import Observation, StepResult
-from trainer.rollout import EpisodeResult, RolloutHooks, Slot
+from trainer.rollout import EpisodeResult, RolloutHooks, RolloutJob, Slot
 
 EpisodeArrays = dict[str, np.ndarray]
 """One episode by batch key, T rows each: T observations and the T actions that answered them."""
 
 
 class EpisodeBuffer:
-    """The steps of a running episode."""
+    """The steps of a running episode, as they are recorded."""
 
-    def __init__(self) -> None:
-        self._observations: list[Observation] = []
+    def __init__(self, recording: RecordingConfig | None = None) -> None:
+        self._recording = recording or RecordingConfig()
+        self._observations: list[Kept] = []
         self._labels: list[np.ndarray | None] = []
         self._executed: list[np.ndarray] = []
         self._actors: list[int] = []
@@ -43,7 +50,7 @@ class EpisodeBuffer:
         result: StepResult,
     ) -> None:
         """Append one step: what was seen, what the expert would do, what was done, by whom."""
-        self._observations.append(observation)
+        self._observations.append(self._recording.keep(observation))
         self._labels.append(label)
         self._executed.append(executed)
         self._actors.append(actor)
@@ -53,11 +60,7 @@ class EpisodeBuffer:
         """Return the episode as the arrays of an episode file."""
         nothing = np.zeros_like(self._executed[0])
         labels = [nothing if label is None else label for label in self._labels]
-        observations = {
-            key: np.stack([observation[key] for observation in self._observations])
-            for key in self._observations[0]
-        }
-        return observations | {
+        return stack(self._observations) | {
             ACTION: np.stack(labels).astype(np.float32),
             ACTION_VALID: np.array([label is not None for label in self._labels]),
             EXECUTED_ACTION: np.stack(self._executed).astype(np.float32),
@@ -68,48 +71,120 @@ class EpisodeBuffer:
         }
 
 
-class ExpertHooks(RolloutHooks):
-    """The teacher acts and is recorded; ``on_episode`` receives every finished episode.
+@dataclass(frozen=True)
+class Driver:
+    """Who acts in an episode: a teacher, or (``teacher`` None) the planned actions of a student.
+
+    ``noise`` is the standard deviation of Gaussian noise on executed actions, in action units. The
+    label stays the labelling teacher's own, so that the learner sees how to come back (DART, Laskey
+    et al. 2017).
+    """
+
+    teacher: Teacher | None
+    noise: float = 0.0
+
+
+class EpisodeHooks(RolloutHooks):
+    """A driver acts, the teacher labels, and ``on_episode`` receives every finished episode.
 
     Args:
-        teacher: Acts at every step.
-        noise: Standard deviation of Gaussian noise on the executed action, in action units. The
-            label stays the teacher's own, so that the learner sees how to come back (DART, Laskey
-            et al. 2017).
+        teacher: Says what is right in every visited state; its actions are the labels.
+        driver_of: Who acts in a job's episode.
+        mixing: Decides when the teacher acts in the place of a student.
+        labeller: Adds label chunks; None where an action a state is enough.
         on_episode: Called with the result and the arrays.
+        recording: What is kept of the observations.
     """
 
     def __init__(
         self,
         teacher: Teacher,
         *,
-        noise: float,
+        driver_of: Callable[[RolloutJob], Driver],
         on_episode: Callable[[EpisodeResult, EpisodeArrays], None],
+        mixing: Mixing | None = None,
+        labeller: ChunkLabeller | None = None,
+        recording: RecordingConfig | None = None,
     ) -> None:
         self._teacher = teacher
-        self._noise = noise
+        self._driver_of = driver_of
+        self._mixing = mixing
+        self._labeller = labeller
         self._on_episode = on_episode
-        self._buffers: dict[int, EpisodeBuffer] = {}
-        self._labels: dict[int, np.ndarray] = {}
+        self._recording = recording
+        self._episodes: dict[int, _Episode] = {}
 
     def on_reset(self, slot: Slot) -> None:
         """Begin a new record."""
-        self._buffers[slot.index] = EpisodeBuffer()
+        driver = self._driver_of(slot.job)
+        for teacher in {self._teacher, driver.teacher} - {None}:
+            teacher.reset(slot.environment)
+        self._episodes[slot.index] = _Episode(
+            driver,
+            EpisodeBuffer(self._recording),
+            draw=float(slot.generator.random()),
+            chunks=self._labeller.begin(slot) if self._labeller else None,
+        )
 
     def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
-        """Return the teacher's action, disturbed by the noise."""
-        label = self._teacher.act(slot.environment, slot.observation, slot.generator)
-        self._labels[slot.index] = label
-        if self._noise == 0:
-            return label
-        disturbance = self._noise * slot.generator.standard_normal(label.shape)
-        return (label + disturbance).astype(np.float32)
+        """Return the action of whoever acts now, disturbed by the driver's noise."""
+        episode = self._episodes[slot.index]
+        episode.label = self._teacher.act(slot.environment, slot.observation, slot.generator)
+        # Along an undisturbed teacher's own path its actions are the chunk already.
+        own_path = episode.driver.teacher is self._teacher and episode.driver.noise == 0
+        if self._labeller and episode.chunks and not own_path:
+            self._labeller.add(slot, episode.chunks)
+        action, episode.actor = self._act(slot, planned, episode)
+        if episode.driver.noise == 0:
+            return action
+        disturbance = episode.driver.noise * slot.generator.standard_normal(action.shape)
+        return (action + disturbance).astype(np.float32)
+
+    def _act(
+        self, slot: Slot, planned: np.ndarray | None, episode: _Episode
+    ) -> tuple[np.ndarray, int]:
+        driver = episode.driver.teacher
+        if driver is self._teacher:
+            return episode.label, EXPERT
+        if driver is not None:
+            return driver.act(slot.environment, slot.observation, slot.generator), OTHER
+        if planned is None:
+            raise ValueError("a student drives, but nothing plans its actions")
+        if self._mixing and self._mixing.teacher_acts(
+            slot.environment,
+            slot.observation,
+            episode.label,
+            planned,
+            step=slot.step,
+            episode_draw=episode.draw,
+            generator=slot.generator,
+        ):
+            slot.planned.clear()  # the rest of the chunk answers a state that is not reached now
+            return episode.label, EXPERT
+        return planned, STUDENT
 
     def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
         """Record the step."""
-        label = self._labels[slot.index]
-        self._buffers[slot.index].add(slot.observation, label, action, EXPERT, result)
+        episode = self._episodes[slot.index]
+        episode.buffer.add(slot.observation, episode.label, action, episode.actor, result)
 
     def on_episode_end(self, slot: Slot, result: EpisodeResult) -> None:
         """Hand the episode over."""
-        self._on_episode(result, self._buffers.pop(slot.index).arrays())
+        episode = self._episodes.pop(slot.index)
+        self._on_episode(result, episode.arrays())
+
+
+@dataclass
+class _Episode:
+    """A running episode's record, and what was decided for the present step."""
+
+    driver: Driver
+    buffer: EpisodeBuffer
+    draw: float
+    chunks: ChunkLabels | None
+    label: np.ndarray = field(init=False)
+    actor: int = field(init=False)
+
+    def arrays(self) -> EpisodeArrays:
+        """Return all that is recorded of the episode."""
+        return self.buffer.arrays() | (self.chunks.arrays() if self.chunks else {})

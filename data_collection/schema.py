@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from typing import Annotated, Literal
 
+import numpy as np
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from data_collection.recording import RecordingConfig
 from trainer.environment import EVALUATION_SEED_START
 from trainer.rollout import RolloutJob
-from trainer.schema import ComponentSpec, Strict
+from trainer.schema import ComponentSpec, RolloutConfig, Strict
+from trainer.seeding import stream_seed
 
 EXECUTION_KEYS = frozenset({"save_dir", "workers", "environments_per_worker"})
 """How a round is made, not what is in it: these may change between a start and its resumption."""
+
+
+class DriverConfig(Strict):
+    """Who drives some of the episodes of a round."""
+
+    teacher: ComponentSpec | None = None
+    """A weaker teacher; None is the labelling teacher itself."""
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of Gaussian noise on executed actions; labels stay the teacher's."""
+    share: PositiveFloat = 1.0
+    """Its part of the episodes, relative to the other drivers'."""
+
+
+class StudentConfig(RolloutConfig):
+    """A student that drives, mixed with the labelling teacher."""
+
+    checkpoint: str
+    mixing: ComponentSpec = ComponentSpec(type="beta_constant")
+
+
+class LabelConfig(Strict):
+    """How visited states are labelled."""
+
+    relabel: Literal["stepwise", "rollout"] = "rollout"
+    """``stepwise``: the teacher's action for each state, right for one-step policies. ``rollout``:
+    also what the teacher would do from there on, for policies that predict chunks."""
+    horizon: PositiveInt | None = None
+    """Steps of a label chunk; the policy's chunk by default."""
+    every: PositiveInt = 1
+    """Label a chunk every so many steps."""
 
 
 class CollectConfig(Strict):
@@ -24,13 +66,18 @@ class CollectConfig(Strict):
     episodes: PositiveInt
     environment: ComponentSpec
     teacher: ComponentSpec
-    noise: NonNegativeFloat = 0.0
-    """Standard deviation of Gaussian noise on executed actions; labels stay the teacher's."""
+    """Labels every visited state, and drives where ``drivers`` does not say otherwise."""
+    drivers: Annotated[list[DriverConfig], Field(min_length=1)] = [DriverConfig()]
+    student: StudentConfig | None = None
+    """Drives in the place of ``drivers``: an on-policy round."""
+    labels: LabelConfig = LabelConfig(relabel="stepwise")
+    recording: RecordingConfig = RecordingConfig()
     keep_failures: bool = False
     """Otherwise an attempt without success is dropped, and another one is made."""
     max_attempts: PositiveInt | None = None
     """Give up after so many; four times ``episodes`` by default."""
     max_steps: PositiveInt | None = None
+    stop_on_success: bool = True
     workers: PositiveInt | None = None
     """Processes; as many as CPUs by default."""
     environments_per_worker: PositiveInt = 1
@@ -56,3 +103,15 @@ class CollectConfig(Strict):
     def job(self, attempt: int) -> RolloutJob:
         """Return the job of this attempt."""
         return RolloutJob(id=f"{self.round:03d}_{attempt:06d}", seed=self.seed + attempt)
+
+    def driver_of(self, job: RolloutJob) -> int:
+        """Return the index of the driver of a job's episode.
+
+        The drivers' shares hold over the whole round; who drives which episode is shuffled with
+        the round's seed.
+        """
+        shares = np.array([driver.share for driver in self.drivers])
+        bounds = np.round(np.cumsum(shares / shares.sum()) * self.episodes)
+        order = np.random.default_rng(stream_seed(self.seed, "drivers")).permutation(self.episodes)
+        place = order[(job.seed - self.seed) % self.episodes]
+        return int(np.searchsorted(bounds, place, side="right"))

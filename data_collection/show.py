@@ -1,23 +1,26 @@
-"""Shows what a sealed round holds, and checks it on request.
+"""Shows what a sealed round holds, in figures and in pictures, and checks it on request.
 
-python -m data_collection.show data/pick_place/exp1/round_000 --verify
+python -m data_collection.show data/pick_place/exp1/round_000 --sheet sheet.png --video clips.mp4
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from data_collection.clips import choose_cameras, choose_episodes, write_clips, write_sheet
 from data_collection.episodes import EpisodeError, SealedRound, open_round, verify_round
 from trainer.cli import USER_ERROR_EXIT, run_command
 from trainer.errors import DataError
 
 _DIMENSIONS_SHOWN = 12
+_FPS = 20.0
+"""Of videos of rounds that do not say their control rate."""
 
 
 def describe_round(sealed: SealedRound) -> Iterator[str]:
@@ -51,11 +54,15 @@ def _overview(sealed: SealedRound) -> Iterator[str]:
 
 
 def _environment(sealed: SealedRound) -> str:
-    config = yaml.safe_load(sealed.config_yaml)
-    environment = config.get("environment") if isinstance(config, dict) else None
+    environment = _config(sealed).get("environment")
     if environment is None:
         return "not recorded"
     return yaml.safe_dump(environment, default_flow_style=True, width=10**6).strip()
+
+
+def _config(sealed: SealedRound) -> Mapping[str, object]:
+    config = yaml.safe_load(sealed.config_yaml)
+    return config if isinstance(config, dict) else {}
 
 
 def _keys(sealed: SealedRound) -> Iterator[str]:
@@ -90,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write("\n".join(["damaged:", *damage]) + "\n")
             return USER_ERROR_EXIT
     try:
-        lines = list(describe_round(open_round(args.round)))
+        sealed = open_round(args.round)
+        lines = list(describe_round(sealed))
+        if args.sheet or args.video:
+            lines += ["", *_pictures(sealed, args)]
     except EpisodeError as error:
         raise DataError(str(error)) from error
     if args.verify:
@@ -99,18 +109,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _pictures(sealed: SealedRound, args: argparse.Namespace) -> Iterator[str]:
+    """Write the sheet and the video that were asked for, and yield where they are."""
+    cameras = choose_cameras(sealed, args.camera)
+    episodes = choose_episodes(sealed, args.episodes)
+    if args.sheet:
+        write_sheet(args.sheet, sealed, episodes, cameras)
+        yield f"sheet        {args.sheet}"
+    if args.video:
+        recorded = _config(sealed).get("recorded")
+        rate = recorded.get("control_hz") if isinstance(recorded, dict) else None
+        write_clips(args.video, sealed, episodes, cameras, fps=rate or _FPS)
+        yield f"video        {args.video}"
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 0,3,5, got {text!r}") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_collection.show",
-        description="Show what a sealed round holds: episodes, success, keys, statistics.",
+        description="Show what a sealed round holds, in figures and in pictures.",
         epilog="examples:\n"
         "  python -m data_collection.show data/pick_place/exp1/round_000\n"
-        "  python -m data_collection.show data/pick_place/exp1/round_000 --verify",
+        "  python -m data_collection.show data/pick_place/exp1/round_000 --verify\n"
+        "  python -m data_collection.show data/door/exp1/round_000 --sheet sheet.png "
+        "--video clips.mp4 --episodes 0,3,5 --camera head",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("round", type=Path, help="the folder of a sealed round")
     parser.add_argument(
         "--verify", action="store_true", help="check every hash; exit code 2 names what is damaged"
+    )
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet (PNG)")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="write a video (MP4)")
+    parser.add_argument(
+        "--episodes", type=_numbers, metavar="N,N", help="which ones (default: a few of all)"
+    )
+    parser.add_argument(
+        "--camera", action="append", default=[], metavar="NAME", help="which ones (default: all)"
     )
     return parser
 

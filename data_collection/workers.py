@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
 
-from data_collection.player import Message, Outcome, play
+from data_collection.player import Message, Outcome, Ready, play
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
@@ -34,7 +34,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 class WorkerPool:
     """Workers that take jobs and report outcomes, in no particular order.
 
-    A worker that is killed is replaced, and its jobs are done again. Use it as a context manager.
+    A worker that is killed is replaced, and its jobs are done again. Use it as a context manager;
+    on entering, ``recorded`` becomes what the workers say about their environment.
 
     Raises:
         UserError: On entering, when the environment or the teacher cannot be built.
@@ -51,11 +52,12 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._size = workers
         self._deaths = 0
+        self.recorded: dict[str, object] = {}
 
     def __enter__(self) -> WorkerPool:
         self._workers = [self._start() for _ in range(self._size)]
         try:
-            while not any(worker.ready for worker in self._workers):
+            while not self.recorded:
                 self._receive()
         except BaseException:
             self._stop()
@@ -113,8 +115,9 @@ class WorkerPool:
                 continue
             if isinstance(message, UserError):
                 raise message
-            worker.ready = True
-            if isinstance(message, Outcome):
+            if isinstance(message, Ready):
+                self.recorded = message.recorded
+            else:
                 self._deaths = 0
                 del worker.jobs[message.job.id]
                 done.append(message)
@@ -152,7 +155,6 @@ class _Worker:
         self.process = process
         self.connection = connection
         self.jobs: dict[str, RolloutJob] = {}
-        self.ready = False
 
     def give(self, job: RolloutJob) -> None:
         self.jobs[job.id] = job

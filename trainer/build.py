@@ -23,6 +23,7 @@ from trainer.interfaces import (
     Logger,
     OptimizerPlugin,
     Policy,
+    Pretrained,
 )
 from trainer.normalization import (
     AffineNormalizer,
@@ -45,6 +46,7 @@ from trainer.registry import (
 from trainer.schema import ComponentSpec, ExperimentConfig, Strict
 from trainer.seeding import stream_seed
 from trainer.signature import build
+from trainer.weights import load_components
 from trainer.yaml_file import to_yaml
 
 log = logging.getLogger(__name__)
@@ -69,18 +71,6 @@ class LocatedSpec:
 
     spec: ComponentSpec
     at: Callable[..., str]
-
-
-@dataclass(frozen=True)
-class SavedPolicy:
-    """A policy with its acting weights, and the experiment that it comes from."""
-
-    policy: Policy
-    config: ExperimentConfig
-    environment: ComponentSpec | None
-    root: Path
-    at: Callable[..., str]
-    """Where the environment's parameters are written, for messages."""
 
 
 @dataclass(frozen=True)
@@ -188,10 +178,13 @@ def build_run(
         experiment.under("data", "dataset"),
         {"interface": interface, "root": experiment.root},
     )
+    resuming = statistics is not None
     start = _warm_start(experiment)
     if statistics is None and start and config.normalization.on_warm_start == "keep":
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
+    if not resuming:
+        _load_pretrained(policy, specs)
     if start:
         load_components(policy, start, config.train.load_missing, config.train.load_surplus)
         if isinstance(policy.normalizer, AffineNormalizer):
@@ -240,7 +233,10 @@ def build_policy(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config.seed, "initial_weights"))
         components = nn.ModuleDict(
-            {name: build(models, located.spec, located.at) for name, located in specs.items()}
+            {
+                name: build(models, located.spec, located.at, {"root": experiment.root})
+                for name, located in specs.items()
+            }
         )
         policy = build(
             policies,
@@ -254,77 +250,6 @@ def build_policy(
         )
     policy.normalizer = AffineNormalizer(statistics, config.normalization, transform)
     return policy
-
-
-def load_policy(checkpoint: Checkpoint, device: torch.device) -> SavedPolicy:
-    """Return the policy of a checkpoint, ready to act, built from the checkpoint alone.
-
-    The data that it was trained on need not exist any more; its plugins must.
-    """
-    experiment = load_config(checkpoint.folder / CONFIG, ExperimentConfig)
-    resolved = load_config(checkpoint.folder / RESOLVED, Resolved)
-    root = Path(resolved.config.root)
-    root = root if root.is_dir() else Path.cwd()  # moved to another machine
-    load_plugins(experiment.config.plugins, root)
-    specs = {
-        name: LocatedSpec(spec, resolved.under("components", name))
-        for name, spec in resolved.config.components.items()
-    }
-    statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
-    policy = build_policy(experiment, specs, statistics, None)
-    load_components(policy, checkpoint)
-    policy.requires_grad_(False)
-    policy.eval()
-    return SavedPolicy(
-        policy.to(device),
-        experiment.config,
-        resolved.config.environment,
-        root,
-        resolved.under("environment"),
-    )
-
-
-def load_components(
-    policy: Policy,
-    checkpoint: Checkpoint,
-    missing: Sequence[str] = (),
-    surplus: Sequence[str] = (),
-) -> None:
-    """Load the acting weights of a checkpoint into the policy's components, in place.
-
-    Args:
-        policy: The policy to fill.
-        checkpoint: Where the weights are.
-        missing: Prefixes of names (``component.key``) that the checkpoint may lack.
-        surplus: Prefixes of names that the policy may lack.
-
-    Raises:
-        CheckpointError: other names differ, or a tensor has another shape.
-    """
-    saved = {
-        f"{name}.{key}": value
-        for name in checkpoint.components()
-        for key, value in checkpoint.component(name).items()
-    }
-    own = policy.components.state_dict()
-    lacking = [n for n in own.keys() - saved.keys() if not n.startswith(tuple(missing))]
-    unknown = [n for n in saved.keys() - own.keys() if not n.startswith(tuple(surplus))]
-    shapes = [
-        f"{n} is {tuple(saved[n].shape)} there and {tuple(own[n].shape)} here"
-        for n in own.keys() & saved.keys()
-        if own[n].shape != saved[n].shape
-    ]
-    if lacking or unknown or shapes:
-        problems = [
-            *([f"it lacks {_some(lacking)} (train.load_missing)"] if lacking else []),
-            *([f"it has the unknown {_some(unknown)} (train.load_surplus)"] if unknown else []),
-            *shapes[:5],
-        ]
-        raise CheckpointError(
-            f"{checkpoint.folder} does not fit this model: {'; '.join(problems)}. Names that are "
-            "expected to differ can be listed, by prefix, under the key in brackets"
-        )
-    policy.components.load_state_dict({n: v for n, v in saved.items() if n in own}, strict=False)
 
 
 def build_loggers(run: Run, start_step: int) -> list[Logger]:
@@ -346,6 +271,15 @@ def _warm_start(experiment: Experiment) -> Checkpoint | None:
         return resolve_checkpoint(experiment.root / Path(load_dir).expanduser())
     except CheckpointError as error:
         raise CheckpointError(f"{experiment.at('train', 'load_dir')}: {error}") from error
+
+
+def _load_pretrained(policy: Policy, specs: Mapping[str, LocatedSpec]) -> None:
+    for name, component in policy.components.items():
+        if isinstance(component, Pretrained):
+            try:
+                component.load_pretrained()
+            except ConfigError as error:
+                raise ConfigError(f"{specs[name].at('params')}: {error}") from error
 
 
 def _environment(experiment: Experiment, dataset: Dataset) -> ComponentSpec | None:
@@ -400,8 +334,3 @@ def _check_importable(plugins: Sequence[str], experiment: Experiment) -> None:
                 f"{experiment.at('evaluation', 'plugins', i)}: there is no module or file "
                 f"{plugin!r}"
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(sorted(names)[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

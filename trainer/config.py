@@ -38,7 +38,7 @@ from trainer.explain import explain
 from trainer.schema import ComponentSpec, ExperimentConfig
 from trainer.yaml_file import missing_file, parse_yaml, read_yaml, shown
 
-S = TypeVar("S", bound=BaseModel)
+S = TypeVar("S", bound=BaseModel, covariant=True)
 
 EXPERIMENTS = "experiment_training"
 """The folder that holds experiment YAMLs; its parent is the project root."""

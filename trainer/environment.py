@@ -7,6 +7,8 @@ a fraction of the time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,6 +61,8 @@ class Environment(ABC):
     control_hz: float
     max_steps: int
     action_dim: int
+    cameras_on: bool = True
+    """Whether observations have pictures; see ``without_cameras``."""
     observation_shapes: dict[str, tuple[int, ...]]
     """Shape of each observation key, for instance ``{"observation.state": (39,)}``."""
 
@@ -81,6 +85,19 @@ class Environment(ABC):
     def restore_state(self, state: object) -> None:
         """Return exactly to a state from ``save_state``; raise UserError when impossible."""
         raise UserError(f"{type(self).__name__} cannot save and restore its state")
+
+    @contextmanager
+    def without_cameras(self) -> Iterator[None]:
+        """Leave pictures out of observations while entered: nobody will look at them."""
+        self.cameras_on = False
+        try:
+            yield
+        finally:
+            self.cameras_on = True
+
+    def describe(self) -> dict[str, object]:
+        """Return what decides observations beside the constructor's arguments, as plain values."""
+        return {}
 
     def close(self) -> None:
         """Free windows, renderers and files."""

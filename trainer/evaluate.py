@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from trainer.build import Run, load_policy
+from trainer.acting import load_policy
+from trainer.build import Run
 from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import run_command
 from trainer.distributed import choose_device
@@ -54,6 +55,16 @@ class Evaluation:
         plain = {k: v for k, v in asdict(self).items() if k != "success_interval"}
         plain |= {"success_low": low, "success_high": high}
         return {f"evaluation/{name}": float(value) for name, value in plain.items()}
+
+    def to_json(self) -> str:
+        """Return the figures as JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Evaluation:
+        """Return what ``to_json`` wrote."""
+        plain = json.loads(text)
+        return cls(**plain | {"success_interval": tuple(plain["success_interval"])})
 
     def __str__(self) -> str:
         """Return one line for people."""
@@ -130,7 +141,14 @@ def evaluate(
     try:
         results = list(
             tqdm(
-                rollout(slots, jobs, planner=planner, hooks=hooks, max_steps=config.max_steps),
+                rollout(
+                    slots,
+                    jobs,
+                    planner=planner,
+                    hooks=hooks,
+                    max_steps=config.max_steps,
+                    stop_on_success=config.stop_on_success,
+                ),
                 total=episodes,
                 desc="evaluating",
                 unit="episode",

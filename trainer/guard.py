@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,33 +24,30 @@ class GradientGuard:
 
     def __init__(self, policy: Policy, max_norm: float | None, device: torch.device) -> None:
         self.max_norm = max_norm
-        self._parameters = {
-            name: trainable
-            for name, component in policy.components.items()
-            if (trainable := [p for p in component.parameters() if p.requires_grad])
-        }
-        # The component norms and loss of the last step, frozen at the first one that went bad.
+        named = policy.components.named_parameters()
+        self._parameters = {name: p for name, p in named if p.requires_grad}
+        # The norms, loss and number of the last step, frozen at the first one that went bad.
         self._record = torch.zeros(len(self._parameters) + 2, device=device)
+        self._no_gradient = torch.zeros((), device=device)
         self.norm = torch.zeros((), device=device)
 
     @torch.no_grad()
     def clip(self, step: int, loss: Tensor, scale: Tensor | None) -> None:
         """Multiply the gradients by ``scale`` (if any), then clip them to ``max_norm``."""
-        grads = [
-            [p.grad for p in parameters if p.grad is not None]
-            for parameters in self._parameters.values()
-        ]
-        every_grad = [g for component in grads for g in component]
+        grads = [p.grad for p in self._parameters.values()]
+        present = [g for g in grads if g is not None]
         if scale is not None:
-            torch._foreach_mul_(every_grad, scale)
-        norms = torch.stack([torch.nn.utils.get_total_norm(g) for g in grads])
-        self.norm = torch.linalg.vector_norm(norms)
+            torch._foreach_mul_(present, scale)
+        norms = iter(torch._foreach_norm(present))
+        record = torch.stack(
+            [self._no_gradient if g is None else next(norms) for g in grads]
+            + [loss.float(), self._no_gradient.new_full((), step)]
+        )
+        self.norm = torch.linalg.vector_norm(record[:-2])
         if self.max_norm is not None:
             coefficient = (self.max_norm / (self.norm + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(every_grad, coefficient)
-        tail = torch.stack([loss.detach().to(norms), norms.new_full((), step)])
-        healthy = torch.isfinite(self._record).all()
-        self._record = torch.where(healthy, torch.cat([norms, tail]), self._record)
+            torch._foreach_mul_(present, coefficient)
+        self._record = torch.where(self._record.isfinite().all(), record, self._record)
 
     def check(self, last_good: str) -> None:
         """Raise when a step was not finite.
@@ -57,14 +56,14 @@ class GradientGuard:
             TrainingDivergedError: names the step and the components whose gradient went bad first.
         """
         values = self._record.tolist()
-        bad = ~torch.isfinite(torch.tensor(values))
-        if not bad.any():
+        if all(map(math.isfinite, values)):
             return
-        names = [*self._parameters, "the loss itself"]
-        first = [name for name, is_bad in zip(names, bad[:-1].tolist(), strict=True) if is_bad]
+        names = [*(name.partition(".")[0] for name in self._parameters), "the loss itself"]
+        bad = [n for n, value in zip(names, values[:-1], strict=True) if not math.isfinite(value)]
         raise TrainingDivergedError(
-            f"training diverged at step {int(values[-1])}: not finite are {', '.join(first)} "
-            f"(gradient norm by component). Nothing was overwritten; {last_good}. Try a smaller "
+            f"training diverged at step {int(values[-1])}: not finite are "
+            f"{', '.join(dict.fromkeys(bad))} (gradient norm by component). Nothing was "
+            f"overwritten; {last_good}. Try a smaller "
             "learning rate, a smaller train.clip_grad_norm, or precision: fp32, and look for "
             "extreme values with python -m data_collection.show ROUND"
         )

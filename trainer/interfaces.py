@@ -144,6 +144,17 @@ class Policy(nn.Module, ABC):
         return
 
 
+class Pretrained(ABC):
+    """A model component that may start from weights which were trained elsewhere."""
+
+    @abstractmethod
+    def load_pretrained(self) -> None:
+        """Take those weights over, in place; raise ConfigError when they cannot be had.
+
+        Called once at the start of a run, never when a checkpoint replaces all weights.
+        """
+
+
 class Scorer(Policy, ABC):
     """A model that scores episodes instead of acting."""
 

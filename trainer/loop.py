@@ -166,15 +166,18 @@ class TrainLoop:
     # ---- what surrounds a step -----------------------------------------------------------------
 
     def _batches(self) -> Iterator[Batch]:
+        indices = self.order.from_step(self.step, self.total_steps)
         workers = self.run.config.data.num_workers
+        if workers == 0:
+            return map(self.run.dataset.__getitems__, indices)
         loader = DataLoader(
             self.run.dataset,  # type: ignore[arg-type] - fetched by __getitems__ alone
-            batch_sampler=self.order.from_step(self.step, self.total_steps),  # type: ignore[arg-type]
+            batch_sampler=indices,  # type: ignore[arg-type]
             collate_fn=_collated_already,  # type: ignore[arg-type]
             num_workers=workers,
-            pin_memory=self.ranks.device.type == "cuda" and workers > 0,
+            pin_memory=self.ranks.device.type == "cuda",
             # Forked workers share the resident data and know the plugins loaded from files.
-            multiprocessing_context="fork" if workers else None,
+            multiprocessing_context="fork",
             # Its own generator: otherwise creating the iterator would draw from the global one.
             generator=torch.Generator(),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 
 import torch
 from torch import Tensor
@@ -12,28 +13,23 @@ from trainer.interfaces import LossOutput
 
 
 class Meter:
-    """Sums losses and metrics on the device; only ``read`` moves them to the host."""
+    """Keeps losses and metrics on the device; only ``read`` moves their means to the host."""
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
-        self._sums: dict[str, Tensor] = {}
-        self._weighted_loss = torch.zeros((), device=ranks.device)
-        self._weight = torch.zeros((), device=ranks.device)
-        self._outputs = 0
+        self._losses: list[Tensor] = []
+        self._weights: list[Tensor] = []
+        self._metrics: defaultdict[str, list[Tensor]] = defaultdict(list)
         self.samples = 0
         self.wait_s = 0.0
         self._since = time.perf_counter()
 
     def add(self, output: LossOutput, samples: int) -> None:
         """Count one micro-batch."""
-        weight = output.weight.detach()
-        self._weighted_loss = self._weighted_loss + output.loss.detach() * weight
-        self._weight = self._weight + weight
+        self._losses.append(output.loss.detach())
+        self._weights.append(output.weight.detach())
         for name, value in output.metrics.items():
-            self._sums[name] = (
-                self._sums[name] + value.detach() if name in self._sums else (value.detach())
-            )
-        self._outputs += 1
+            self._metrics[name].append(value.detach())
         self.samples += samples
 
     def read(self) -> dict[str, float]:
@@ -41,11 +37,15 @@ class Meter:
 
         The loss is the mean over valid elements; metrics are means over micro-batches.
         """
-        names = sorted(self._sums)
-        outputs = self._weight.new_full((), self._outputs)
+        names = sorted(self._metrics)
+        weights = torch.stack(self._weights)
         packed = torch.stack(
-            [self._weighted_loss, self._weight, outputs]
-            + [self._sums[name].to(self._weight) for name in names]
+            [
+                (torch.stack(self._losses) * weights).sum(),
+                weights.sum(),
+                weights.new_full((), len(weights)),
+                *(torch.stack(self._metrics[name]).to(weights).sum() for name in names),
+            ]
         )
         weighted_loss, weight, outputs, *sums = self.ranks.all_reduce_sum(packed).tolist()
         elapsed = time.perf_counter() - self._since

@@ -145,6 +145,7 @@ class RolloutConfig(Strict):
     temporal_ensembling: PositiveFloat | None = None
     inference_batch: PositiveInt = 16
     max_steps: PositiveInt | None = None
+    stop_on_success: bool = True
 
 
 class EvaluationConfig(RolloutConfig):

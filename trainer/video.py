@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,15 +16,26 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Write frames (H, W, 3) uint8 as H.264; the file appears under its name when it is whole.
 
     Odd heights and widths lose their last row or column: the codec's colour planes are halved.
+
+    Raises:
+        ValueError: There are no frames.
     """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{path}: expected at least one frame, got none")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
     try:
-        with imageio.get_writer(
+        writer = imageio.get_writer(
             temporary, fps=fps, codec="libx264", pixelformat="yuv420p", macro_block_size=1
-        ) as writer:
-            for frame in frames:
+        )
+        with contextlib.closing(writer):  # as a context it would leave ffmpeg running on errors
+            for frame in itertools.chain([first], frames):
                 height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
-                writer.append_data(np.ascontiguousarray(frame[:height, :width]))
+                # Without stubs, the type of a writer lacks its methods.
+                writer.append_data(  # type: ignore[attr-defined]
+                    np.ascontiguousarray(frame[:height, :width])
+                )
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

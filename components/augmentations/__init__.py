@@ -1,1 +1,1 @@
-""""""
+"""Random changes of training batches, registered by file name."""

@@ -13,27 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.datasets.blocks import BlockPool
 from components.datasets.cache import Cache, Choice, choose
+from components.datasets.delivery import cameras_with_depth, decoded, rows_to_deliver
+from components.datasets.fit import check_fits
 from components.datasets.round_weights import RoundWeights, sample_weights
-from components.datasets.rounds import (
-    check_fits,
-    merged_statistics,
-    open_rounds,
-    recorded_environment,
-)
-from components.datasets.row_sources import Rows, RowSource, open_sources, parts_of
+from components.datasets.rounds import merged_statistics, open_rounds, recorded_environment
+from components.datasets.row_sources import RowSource, open_sources
 from components.datasets.windows import make_windows
 from data_collection.episodes import EpisodeError, SealedRound
-from data_collection.episodes.schema import LABEL_CHUNK
 from trainer.errors import DataError
 from trainer.interfaces import (
     ACTION,
     ACTION_IS_PAD,
     EPISODE_INDEX,
     FRAME_INDEX,
-    IMAGE_PREFIX,
     ROUND_INDEX,
-    STATE,
     TASK,
     Batch,
     Dataset,
@@ -47,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 @datasets.register("dagger_rounds")
 class DaggerRounds(Dataset):
-    """Sealed rounds: state, the interface's cameras, and action chunks.
+    """Sealed rounds: state, the interface's cameras, their depth on request, and action chunks.
 
     Sample t observes the frames t-To+1 … t, repeating the episode's first frame where there is no
     history. Its target is the label chunk of frame t if there is one, else the recorded actions
@@ -60,12 +55,13 @@ class DaggerRounds(Dataset):
         rounds: Folders of rounds, or folders holding ``round_NNN`` (all sealed ones), oldest first.
         cache: Where the data are kept: on the training device, in memory, or nowhere (mapped
             files); ``auto`` takes the first of these that leaves half of what is free.
+        depth: Cameras of the interface whose depth is delivered too, in metres.
         round_weights: How often samples of each round are drawn; see ``round_weights.py``.
 
     Raises:
         DataError: A round is missing, damaged or does not fit the interface, the chunk is longer
             than any episode, or no frame has a valid target.
-        ValueError: ``round_weights`` do not fit the rounds.
+        ValueError: ``round_weights`` do not fit the rounds, or ``depth`` the interface.
     """
 
     def __init__(
@@ -75,12 +71,15 @@ class DaggerRounds(Dataset):
         *,
         rounds: list[str],
         cache: Cache = "auto",
+        depth: list[str] | None = None,
         round_weights: RoundWeights | None = None,
     ) -> None:
         self._cache: Cache = cache
+        self._interface = interface
+        wanted_depth = cameras_with_depth(interface, depth)
         self._rounds = open_rounds(root, rounds)
         for sealed in self._rounds:
-            check_fits(sealed, interface)
+            check_fits(sealed, interface, wanted_depth)
         _check_chunk(self._rounds, interface.chunk)
         self._statistics = merged_statistics(self._rounds)
         try:
@@ -89,12 +88,13 @@ class DaggerRounds(Dataset):
             raise DataError(str(error)) from error
         if len(self) == 0:
             raise DataError(f"no frame of the rounds {rounds} has a valid action to learn")
-        self._rows = _rows_to_deliver(self._rounds, interface)
+        self._rows = rows_to_deliver(self._rounds, interface, wanted_depth)
         self._weights = sample_weights(round_weights, self._samples_per_round())
         self._history = np.arange(1 - interface.obs_steps, 1)
         self._steps = np.arange(interface.chunk)
         self._device = torch.device("cpu")
         self._choice: Choice | None = None
+        self._blocks = BlockPool()
         self._sources: dict[str, RowSource] = {}
 
     def __len__(self) -> int:
@@ -168,7 +168,12 @@ class DaggerRounds(Dataset):
         _log.info("%s", self.describe())
         mapped = self._choice.place == "none"
         if not self._sources or mapped != was_mapped:
-            self._sources = open_sources(self._rows, resident=not mapped)
+            stored = open_sources(self._rows, self._blocks, resident=not mapped)
+            self._sources = {
+                key: decoded(key, source, self._rows[key], self._interface, self._blocks)
+                for key, source in stored.items()
+            }
+        self._blocks.pinned = device.type == "cuda" and self._home.type == "cpu"
         self._sources = {key: source.to(self._home) for key, source in self._sources.items()}
 
     def __getstate__(self) -> Mapping[str, object]:
@@ -201,15 +206,3 @@ def _check_chunk(rounds: Sequence[SealedRound], chunk: int) -> None:
             f"interface.chunk is {chunk}, but the longest episode of the rounds has {longest} "
             "steps; choose a chunk that fits"
         )
-
-
-def _rows_to_deliver(rounds: Sequence[SealedRound], interface: Interface) -> dict[str, Rows]:
-    """Return what is gathered for a batch, by key."""
-    shapes = {STATE: (interface.state,)}
-    shapes |= {IMAGE_PREFIX + name: tuple(shape) for name, shape in interface.cameras.items()}
-    if all(TASK in sealed.keys for sealed in rounds):
-        shapes[TASK] = ()
-    rows = {key: Rows(parts_of(rounds, key), shape) for key, shape in shapes.items()}
-    # The order of the action rows is what windows.py counts on.
-    actions = parts_of(rounds, ACTION) + parts_of(rounds, LABEL_CHUNK)
-    return rows | {ACTION: Rows(actions, (interface.action,))}

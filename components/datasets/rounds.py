@@ -1,4 +1,4 @@
-"""Finds the rounds that an experiment names, and checks that they fit it."""
+"""Finds the rounds that an experiment names, and what they say about themselves."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from data_collection.episodes import (
     merge_all,
     open_round,
 )
-from data_collection.episodes.schema import ACTION, IMAGE_PREFIX, JPEG_DATA, STATE
-from trainer.errors import DataError, MissingDataError, nearest
-from trainer.interfaces import FeatureStatistics, Interface
+from data_collection.episodes.schema import ACTION, STATE
+from trainer.errors import DataError, MissingDataError
+from trainer.interfaces import FeatureStatistics
 
 _log = logging.getLogger(__name__)
 
@@ -74,33 +74,6 @@ def _expand(path: Path, entry: str) -> list[Path]:
     return sealed
 
 
-def check_fits(sealed: SealedRound, interface: Interface) -> None:
-    """Raise DataError naming round, key, expected and got when a round does not fit."""
-    expected = {STATE: (interface.state,), ACTION: (interface.action,)}
-    expected |= {IMAGE_PREFIX + name: shape for name, shape in interface.cameras.items()}
-    for key, shape in expected.items():
-        if key + JPEG_DATA in sealed.keys:
-            raise DataError(
-                f"{sealed.folder}: {key} is stored as JPEG, which this data set does not decode; "
-                "record uncompressed frames"
-            )
-        if key not in sealed.keys:
-            cameras = [
-                k.removeprefix(IMAGE_PREFIX) for k in sealed.keys if k.startswith(IMAGE_PREFIX)
-            ]
-            hint = nearest(key.removeprefix(IMAGE_PREFIX), cameras)
-            raise DataError(
-                f"{sealed.folder}: {key} was not recorded{hint}; cameras of this round: "
-                f"{', '.join(cameras) or 'none'}"
-            )
-        got = sealed.extents(key).row_shape
-        if got != tuple(shape):
-            raise DataError(
-                f"{sealed.folder}: {key} has shape {got}, but interface says {tuple(shape)}; "
-                "correct interface in the experiment, or use other rounds"
-            )
-
-
 def merged_statistics(rounds: Sequence[SealedRound]) -> dict[str, FeatureStatistics]:
     """Return the exact statistics of state and valid actions over all rounds, merged in order.
 
@@ -136,12 +109,21 @@ def recorded_environment(rounds: Sequence[SealedRound]) -> Mapping[str, object] 
     return newest
 
 
-def _environment(sealed: SealedRound) -> Mapping[str, object] | None:
+def round_config(sealed: SealedRound) -> Mapping[str, object]:
+    """Return the configuration that a round was collected with, empty when there is none.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         config = yaml.safe_load(sealed.config_yaml)
     except (EpisodeError, yaml.YAMLError) as error:
         raise DataError(f"{sealed.folder}: its config.yaml cannot be read: {error}") from error
-    environment = config.get("environment") if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else {}
+
+
+def _environment(sealed: SealedRound) -> Mapping[str, object] | None:
+    environment = round_config(sealed).get("environment")
     if environment is not None and not isinstance(environment, dict):
         raise DataError(f"{sealed.folder}/config.yaml: environment must be a mapping")
     return environment

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.datasets.blocks import LARGE, BlockPool
 from data_collection.episodes import EpisodeError, Extents, SealedRound
 from trainer.errors import DataError
 
@@ -68,7 +69,7 @@ class Rows:
         return extents.rows * (prod(extents.row_shape) // prod(self.shape))
 
     def load(self) -> Tensor:
-        """Return all rows in memory; raise DataError when a file cannot be read."""
+        """Return all rows in memory, uint16 as int16; raise DataError when a file is damaged."""
         row_bytes = self.dtype.itemsize * prod(self.shape)
         flat = np.empty((self.nbytes // row_bytes, *self.shape), self.dtype)
         start = 0
@@ -79,6 +80,8 @@ class Rows:
             except EpisodeError as error:
                 raise DataError(str(error)) from error
             start = stop
+        if flat.dtype == np.uint16:  # of which torch gathers signed ones alone on every device
+            flat = flat.view(np.int16)
         return torch.from_numpy(flat)
 
 
@@ -94,23 +97,48 @@ class RowSource(ABC):
         return self
 
 
-class ResidentRows(RowSource):
-    """Rows in memory, on the CPU or on a device."""
+class StoredRows(RowSource):
+    """Rows as they were recorded."""
 
-    def __init__(self, flat: Tensor) -> None:
+    @abstractmethod
+    def run(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows from ``start`` to ``stop``, all of one episode, without copying them."""
+
+
+class ResidentRows(StoredRows):
+    """Rows in memory, on the CPU or on a device.
+
+    Args:
+        flat: All rows.
+        blocks: Memory for large batches.
+    """
+
+    def __init__(self, flat: Tensor, blocks: BlockPool) -> None:
         self._flat = flat
+        self._blocks = blocks
 
     def to(self, device: torch.device) -> ResidentRows:
         """Return the same rows on a device."""
-        return ResidentRows(self._flat.to(device))
+        return ResidentRows(self._flat.to(device), self._blocks)
 
     def gather(self, rows_bn: np.ndarray) -> Tensor:
         """Return the rows, where they are resident."""
-        if self._flat.device.type == "cpu":
+        flat = self._flat
+        on_cpu = flat.device.type == "cpu"
+        if on_cpu and rows_bn.size * flat[0].nbytes < LARGE:
             # Rows are in range by construction; "clip" spares numpy a buffered copy.
-            return torch.from_numpy(self._flat.numpy().take(rows_bn, axis=0, mode="clip"))
-        rows = torch.from_numpy(rows_bn).to(self._flat.device, non_blocking=True)
-        return self._flat.index_select(0, rows.view(-1)).view(*rows.shape, *self._flat.shape[1:])
+            return torch.from_numpy(flat.numpy().take(rows_bn, axis=0, mode="clip"))
+        shape = (*rows_bn.shape, *flat.shape[1:])
+        rows = torch.from_numpy(rows_bn).to(flat.device, non_blocking=True).view(-1)
+        if not on_cpu:
+            return flat.index_select(0, rows).view(shape)
+        out = self._blocks.empty(shape, flat.dtype)
+        torch.index_select(flat, 0, rows, out=out.view(-1, *flat.shape[1:]))
+        return out
+
+    def run(self, start: int, stop: int) -> np.ndarray:
+        """Return a view of rows on the CPU."""
+        return self._flat[start:stop].numpy()
 
 
 class FileMaps:
@@ -140,12 +168,14 @@ class FileMaps:
         return mapped
 
 
-class MappedRows(RowSource):
+class MappedRows(StoredRows):
     """Rows in files which are mapped as they are needed; the page cache is the only memory."""
 
-    def __init__(self, rows: Rows, maps: FileMaps) -> None:
+    def __init__(self, rows: Rows, maps: FileMaps, blocks: BlockPool) -> None:
         self._rows = rows
         self._maps = maps
+        self._blocks = blocks
+        self._dtype = torch.from_numpy(np.empty(0, rows.dtype)).dtype
         counts = [rows.rows_of_episodes(part) for part in rows.parts]
         self._counts = np.concatenate(counts)
         self._starts = np.cumsum(self._counts) - self._counts
@@ -156,16 +186,29 @@ class MappedRows(RowSource):
         return {**self.__dict__, "_views": {}}
 
     def gather(self, rows_bn: np.ndarray) -> Tensor:
-        """Return the rows as a fresh CPU tensor."""
-        out = np.empty((*rows_bn.shape, *self._rows.shape), self._rows.dtype)
-        segments = np.searchsorted(self._starts, rows_bn[:, 0], side="right") - 1
+        """Return the rows on the CPU."""
+        out = self._blocks.empty((*rows_bn.shape, *self._rows.shape), self._dtype)
+        segments = self._segments(rows_bn[:, 0])
         local = rows_bn - self._starts[segments, None]
-        for target, segment, rows in zip(out, segments.tolist(), local, strict=True):
-            view = self._views.get(segment)
-            if view is None:
-                view = self._views[segment] = self._open(segment)
-            view.take(rows, axis=0, out=target, mode="clip")
-        return torch.from_numpy(out)
+        for target, segment, rows in zip(out.numpy(), segments.tolist(), local, strict=True):
+            self._view(segment).take(rows, axis=0, out=target, mode="clip")
+        return out
+
+    def run(self, start: int, stop: int) -> np.ndarray:
+        """Return a view of the mapped file."""
+        segment = int(self._segments(start))
+        first = int(self._starts[segment])
+        return self._view(segment)[start - first : stop - first]
+
+    def _segments(self, rows: np.ndarray | int) -> np.ndarray:
+        """Return which episode, of all parts, each row lies in."""
+        return np.searchsorted(self._starts, rows, side="right") - 1
+
+    def _view(self, segment: int) -> np.ndarray:
+        view = self._views.get(segment)
+        if view is None:
+            view = self._views[segment] = self._open(segment)
+        return view
 
     def _open(self, segment: int) -> np.ndarray:
         number = int(np.searchsorted(self._first_segments, segment, side="right")) - 1
@@ -178,12 +221,14 @@ class MappedRows(RowSource):
         return data[start:stop].view(self._rows.dtype).reshape(shape)
 
 
-def open_sources(rows: dict[str, Rows], *, resident: bool) -> dict[str, RowSource]:
+def open_sources(
+    rows: dict[str, Rows], blocks: BlockPool, *, resident: bool
+) -> dict[str, StoredRows]:
     """Return a source by key: resident in CPU memory, or mapped."""
     if resident:
-        return {key: ResidentRows(value.load()) for key, value in rows.items()}
+        return {key: ResidentRows(value.load(), blocks) for key, value in rows.items()}
     maps = FileMaps()
-    return {key: MappedRows(value, maps) for key, value in rows.items()}
+    return {key: MappedRows(value, maps, blocks) for key, value in rows.items()}
 
 
 def parts_of(rounds: Sequence[SealedRound], key: str) -> tuple[Part, ...]:

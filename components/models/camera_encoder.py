@@ -45,7 +45,9 @@ class CameraEncoder(ObservationEncoder):
         self.image_token_dim = image_token_dim
         self.tokens = obs_steps * (len(cameras) * image_tokens + 1)
         self.token_dim = dim
-        self.project = nn.ModuleDict({camera: nn.Linear(image_token_dim, dim) for camera in cameras})
+        self.project = nn.ModuleDict(
+            {camera: nn.Linear(image_token_dim, dim) for camera in cameras}
+        )
         self.positions = learned_positions(len(cameras) * obs_steps * image_tokens, dim)
         self.state = StateEncoder(state=state, obs_steps=obs_steps, dim=dim, hidden=hidden)
 

@@ -48,7 +48,7 @@ class ConvBackbone(Backbone):
         self.layers = nn.Sequential()
         for before, after in pairwise([image[0], *channels]):
             convolution = nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1)
-            self.layers.extend([convolution, nn.GroupNorm(_GROUPS, after), nn.GELU()])
+            self.layers.extend([convolution, nn.GroupNorm(_GROUPS, after), nn.ReLU(inplace=True)])
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images_nchw: Tensor) -> Tensor:

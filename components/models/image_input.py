@@ -1,4 +1,4 @@
-"""What happens to recorded pictures before a backbone sees them, in training and in acting alike."""
+"""What happens to pictures before a backbone sees them, in training and in acting alike."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class ImageInput(nn.Module):
         std: Of each channel.
 
     Raises:
-        ConfigError: The crop is larger than the picture.
+        ConfigError: The picture has other channels, or is smaller than the crop.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class ImageInput(nn.Module):
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
+        if image[0] != len(mean):
+            raise ConfigError(f"image: expected {len(mean)} channels, got {list(image)}")
         self.image, self.resize = image, resize
         self.crop = crop or image[1:]
         if self.crop[0] > image[1] or self.crop[1] > image[2]:
@@ -49,15 +51,17 @@ class ImageInput(nn.Module):
         """Height and width of what comes out."""
         scale = 1 / torch.tensor(std)
         self.register_buffer("scale", (scale / 255).view(-1, 1, 1), persistent=False)
-        self.register_buffer("shift", (-torch.tensor(mean) * scale).view(-1, 1, 1), persistent=False)
+        self.register_buffer(
+            "shift", (-torch.tensor(mean) * scale).view(-1, 1, 1), persistent=False
+        )
 
     def forward(self, images_nchw: Tensor) -> Tensor:
         """Return the pictures as float32 (n, C, *size), channels last in memory."""
         height, width = images_nchw.shape[-2:]
         if (height, width) not in (self.image[1:], self.crop):
             raise ConfigError(
-                f"pictures of {height} × {width}: expected {self.image[1]} × {self.image[2]} or the "
-                f"crop's {self.crop[0]} × {self.crop[1]}; does random_crop's size agree with crop?"
+                f"pictures of {height} × {width}: expected {self.image[1]} × {self.image[2]}, or "
+                f"the crop's {self.crop[0]} × {self.crop[1]}; is random_crop.size the same?"
             )
         top, left = (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
         cropped = images_nchw[..., top : top + self.crop[0], left : left + self.crop[1]]

@@ -51,12 +51,11 @@ class Observer:
         for camera, name in self._backbones.items():
             backbone = component(components, name, Backbone)
             check_fit(f"{name}.image ({camera})", backbone.image, interface.cameras[camera])
-            for size, given in (
-                ("image_tokens", backbone.tokens),
-                ("image_token_dim", backbone.token_dim),
-            ):
-                what = f"observation_encoder.{size} (of {name})"
-                check_fit(what, getattr(encoder, size), given)
+            check_fit(
+                f"observation_encoder's (image_tokens, image_token_dim) from {name}",
+                (encoder.image_tokens, encoder.image_token_dim),
+                (backbone.tokens, backbone.token_dim),
+            )
 
     @property
     def encoder(self) -> ObservationEncoder:

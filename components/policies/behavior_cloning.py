@@ -8,14 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from components.models.contracts import (
-    ActionHead,
-    ObservationEncoder,
-    Trunk,
-    check_components,
-    check_fit,
-    component,
-)
+from components.models.contracts import ActionHead, Trunk, check_fit, component
+from components.models.observer import Observer
 from trainer.interfaces import (
     ACTION,
     ACTION_IS_PAD,
@@ -37,26 +31,22 @@ class BehaviorCloning(Policy):
     Source: Pomerleau, ALVINN, 1989.
 
     Args:
-        components: ``observation_encoder``, ``trunk`` and ``action_head``.
+        components: ``observation_encoder``, its cameras' backbones (see ``Observer``), ``trunk``
+            and ``action_head``.
         interface: What the policy sees and does.
         loss: The regression loss that the head uses.
     """
 
     def __init__(self, components: nn.ModuleDict, interface: Interface, loss: Loss) -> None:
         super().__init__()
-        check_components(components, ["observation_encoder", "trunk", "action_head"])
+        self.observer = Observer(components, interface, others=["trunk", "action_head"])
         self.components = components
         self.loss = loss
-        encoder, head = self.encoder, self.head
+        encoder, head = self.observer.encoder, self.head
         check_fit("trunk.inputs", self.trunk.inputs, encoder.tokens * encoder.token_dim)
         check_fit("action_head.features", head.features, self.trunk.features)
         check_fit("action_head.chunk", head.chunk, interface.chunk)
         check_fit("action_head.action", head.action, interface.action)
-
-    @property
-    def encoder(self) -> ObservationEncoder:
-        """The component that turns observations into tokens."""
-        return component(self.components, "observation_encoder", ObservationEncoder)
 
     @property
     def trunk(self) -> Trunk:
@@ -85,4 +75,4 @@ class BehaviorCloning(Policy):
 
     def _features(self, batch: Batch) -> Tensor:
         """Return the trunk's features (B, F) of a normalised batch."""
-        return self.trunk(self.encoder(batch).flatten(1))
+        return self.trunk(self.observer(batch).flatten(1))

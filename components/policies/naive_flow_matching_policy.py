@@ -10,14 +10,9 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from components.models.contracts import (
-    ObservationEncoder,
-    VelocityDecoder,
-    check_components,
-    check_fit,
-    component,
-)
+from components.models.contracts import VelocityDecoder, check_fit, component
 from components.models.flow import SolverName, beta_times, integrate, noisy_chunk
+from components.models.observer import Observer
 from trainer.interfaces import (
     ACTION,
     ACTION_IS_PAD,
@@ -40,7 +35,8 @@ class NaiveFlowMatchingPolicy(Policy):
     Source: Lipman et al., Flow Matching for Generative Modeling, 2023, eq. 23.
 
     Args:
-        components: ``observation_encoder`` and ``action_decoder``.
+        components: ``observation_encoder``, its cameras' backbones (see ``Observer``) and
+            ``action_decoder``.
         interface: What the policy sees and does.
         loss: Compares the velocity with action - noise.
         solver: How an action is integrated; ``dopri5`` takes one row at a time, because its steps
@@ -64,7 +60,7 @@ class NaiveFlowMatchingPolicy(Policy):
         time_cutoff: Annotated[float, Field(gt=0, le=1)] = 0.999,
     ) -> None:
         super().__init__()
-        check_components(components, ["observation_encoder", "action_decoder"])
+        self.observer = Observer(components, interface, others=["action_decoder"])
         self.components = components
         self.loss = loss
         self.solver: SolverName = solver
@@ -75,12 +71,7 @@ class NaiveFlowMatchingPolicy(Policy):
         decoder = self.decoder
         check_fit("action_decoder.chunk", decoder.chunk, interface.chunk)
         check_fit("action_decoder.action", decoder.action, interface.action)
-        check_fit("action_decoder.memory_dim", decoder.memory_dim, self.encoder.token_dim)
-
-    @property
-    def encoder(self) -> ObservationEncoder:
-        """The component that turns observations into tokens."""
-        return component(self.components, "observation_encoder", ObservationEncoder)
+        check_fit("action_decoder.memory_dim", decoder.memory_dim, self.observer.encoder.token_dim)
 
     @property
     def decoder(self) -> VelocityDecoder:
@@ -96,7 +87,7 @@ class NaiveFlowMatchingPolicy(Policy):
             len(action_bha), self.time_beta, self.time_cutoff, generator, action_bha.device
         )
         sample = noisy_chunk(action_bha, time_b, generator)
-        memory = self.decoder.remember(self.encoder(batch))
+        memory = self.decoder.remember(self.observer(batch))
         velocity_bha = self.decoder(sample.x_t, time_b, memory).float()
         return self.loss(velocity_bha, sample.dx_t, ~batch[ACTION_IS_PAD])
 
@@ -104,7 +95,7 @@ class NaiveFlowMatchingPolicy(Policy):
         self, observation: Batch, state: State, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, State]:
         """Return a chunk integrated from noise, in real units."""
-        memory_bnd = self.encoder(self.normalizer.normalize(observation))
+        memory_bnd = self.observer(self.normalizer.normalize(observation))
         shape = (self.decoder.chunk, self.decoder.action)
         noise_bha = randn_rows(shape, generators, memory_bnd.device)
         rows = 1 if self.solver == "dopri5" else len(noise_bha)

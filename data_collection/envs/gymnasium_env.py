@@ -128,6 +128,10 @@ class GymnasiumEnv(Environment):
             self.reset(state.seed)
         mujoco_state.restore(self._env, state.simulation)
 
+    def describe(self) -> dict[str, object]:
+        """Return how the cameras are drawn."""
+        return self._views.describe() if self._views else {}
+
     def close(self) -> None:
         """Free windows and renderers."""
         if self._views:
@@ -137,7 +141,8 @@ class GymnasiumEnv(Environment):
     def _observation(self, raw: np.ndarray | dict[str, np.ndarray]) -> Observation:
         parts = [raw[name] for name in self._sizes] if isinstance(raw, dict) else [raw]
         observation = {STATE: np.concatenate(parts).astype(np.float32)}
-        return observation | self._views.observe() if self._views else observation
+        pictures = self._views.observe() if self._views and self.cameras_on else {}
+        return observation | pictures
 
 
 def _make(id: str, make_args: dict[str, PlainValue], max_steps: int | None) -> gymnasium.Env:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
@@ -16,7 +17,11 @@ from trainer.environment import STATE, Environment, Observation, StepResult
 from trainer.errors import ConfigError, UserError, nearest
 from trainer.registry import environments
 
-_GOAL_DIMENSIONS = 3
+_SEEN = {
+    "full": np.arange(39),
+    "without_goal": np.arange(36),
+    "proprioception": np.r_[0:4, 18:22],
+}
 _UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
 
 
@@ -38,7 +43,8 @@ class MetaWorld(Environment):
 
     Args:
         task: Such as ``pick-place-v3``.
-        hide_goal: Leave the goal out of the state, which then has 36 numbers.
+        state: How much of it is observed: ``full``, ``without_goal`` (the first 36 numbers), or
+            ``proprioception`` (hand and gripper alone, now and one step earlier: 8 numbers).
         cameras: Cameras of the observation, by name. The model has topview, corner, corner2,
             corner3, corner4, behindGripper and gripperPOV; the last two move with the hand.
         renderer: How they are drawn; ``auto`` takes OpenGL where it works.
@@ -54,7 +60,7 @@ class MetaWorld(Environment):
         self,
         *,
         task: str,
-        hide_goal: bool = False,
+        state: Literal["full", "without_goal", "proprioception"] = "full",
         cameras: dict[str, CameraConfig] | None = None,
         renderer: BackendChoice = "auto",
     ) -> None:
@@ -65,7 +71,7 @@ class MetaWorld(Environment):
             )
         self.task = task
         self._simulation = _build(task)
-        self._visible = 39 - _GOAL_DIMENSIONS * hide_goal
+        self._seen = _SEEN[state]
         self._views = SimulationViews(
             self._simulation,
             cameras,
@@ -73,7 +79,7 @@ class MetaWorld(Environment):
             renderer=renderer,
             upside_down=_UPSIDE_DOWN,
         )
-        self.observation_shapes = {STATE: (self._visible,)} | self._views.shapes
+        self.observation_shapes = {STATE: self._seen.shape} | self._views.shapes
         self.control_hz = 1.0 / self._simulation.dt
         self._seed: int | None = None
         self._steps = 0
@@ -125,14 +131,18 @@ class MetaWorld(Environment):
         mujoco_state.restore(self._simulation, state.simulation)
         self._steps, self._full_state = state.steps, state.full_state.copy()
 
+    def describe(self) -> dict[str, object]:
+        """Return how the cameras are drawn."""
+        return self._views.describe()
+
     def close(self) -> None:
         """Free the renderers."""
         self._views.close()
         self._simulation.close()
 
     def _observation(self) -> Observation:
-        state = self._full_state[: self._visible].astype(np.float32)
-        return {STATE: state} | self._views.observe()
+        state = self._full_state[self._seen].astype(np.float32)
+        return {STATE: state} | (self._views.observe() if self.cameras_on else {})
 
 
 def _build(task: str) -> SawyerXYZEnv:

@@ -54,6 +54,10 @@ class SimulationViews:
         """Return what the observation's cameras see now, by batch key."""
         return self._observed.render(self._simulation.data) if self._observed else {}
 
+    def describe(self) -> dict[str, object]:
+        """Return the settings that decide every pixel; empty without cameras."""
+        return {"rendering": self._observed.describe()} if self._observed else {}
+
     def picture(self) -> np.ndarray:
         """Return a frame (H, W, 3) uint8 for videos, markers such as goals included."""
         if self._film is None:

@@ -7,6 +7,7 @@ with ``pack``.
 """
 
 from data_collection.episodes.codec import EpisodeAttributes, read_episode
+from data_collection.episodes.feature_statistics import Statistics, merge_all
 from data_collection.episodes.index import Extents
 from data_collection.episodes.manifest import EpisodeRecord
 from data_collection.episodes.pack import pack
@@ -14,7 +15,6 @@ from data_collection.episodes.reader import SealedRound, open_round
 from data_collection.episodes.round_writer import RoundWriter
 from data_collection.episodes.schema import EpisodeError
 from data_collection.episodes.seal import seal
-from data_collection.episodes.feature_statistics import Statistics, merge_all
 from data_collection.episodes.verify import verify_round
 from data_collection.episodes.writer import AsyncEpisodeWriter, is_sealed, write_episode
 

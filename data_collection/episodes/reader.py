@@ -13,12 +13,18 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from data_collection.episodes.codec import decode, read_bytes
+from data_collection.episodes.feature_statistics import Statistics
 from data_collection.episodes.index import Extents, Index
 from data_collection.episodes.manifest import MANIFEST, EpisodeRecord, read_manifest
 from data_collection.episodes.round_writer import CONFIG
-from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError
+from data_collection.episodes.schema import (
+    FORMAT_VERSION,
+    IMAGE_PREFIX,
+    JPEG_DATA,
+    JPEG_OFFSETS,
+    EpisodeError,
+)
 from data_collection.episodes.seal import STATISTICS
-from data_collection.episodes.feature_statistics import Statistics
 from data_collection.episodes.writer import ROUND_FILE
 
 
@@ -43,6 +49,11 @@ class SealedRound:
         """Return the recorded keys, sorted."""
         return tuple(self.index.extents)
 
+    def cameras(self, prefix: str = IMAGE_PREFIX) -> list[str]:
+        """Return the cameras whose pictures (or depth, by its prefix) were recorded, sorted."""
+        plain = (key.removesuffix(JPEG_DATA).removesuffix(JPEG_OFFSETS) for key in self.keys)
+        return sorted({key.removeprefix(prefix) for key in plain if key.startswith(prefix)})
+
     def extents(self, key: str) -> Extents:
         """Return where ``key`` lies in every episode; raise EpisodeError when not recorded."""
         if key not in self.index.extents:
@@ -54,6 +65,10 @@ class SealedRound:
     def file(self, episode: int) -> Path:
         """Return the file that holds an episode: its own, or a shard."""
         return self.folder / self.index.files[self.index.file_of[episode]]
+
+    def place(self, key: str, episode: int, step: int) -> str:
+        """Return file, key, step and episode in words, for messages."""
+        return f"{self.file(episode)}: {key}, frame {step} of episode {self.ids[episode]}"
 
     def array(self, key: str, episode: int) -> np.ndarray:
         """Return one array as a read-only memory map; each open one holds a file descriptor."""

@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 STATE = "observation.state"
 IMAGE_PREFIX = "observation.images."
 DEPTH_PREFIX = "observation.depth."
+SEGMENTATION_PREFIX = "observation.segmentation."
 ACTION = "action"
 ACTION_VALID = "action_valid"
 EXECUTED_ACTION = "executed_action"
@@ -67,6 +68,7 @@ _COLUMNS = {
 }
 _IMAGE = _Column(("uint8",), "T3hw")
 _DEPTH = _Column(("float16", "float32", "uint16"), "T1hw")  # uint16 is millimetres
+_SEGMENTATION = _Column(("int16",), "T2hw")  # id and kind of what is seen
 _JPEG_DATA = _Column(("uint8",), "n")
 _JPEG_OFFSETS = _Column(("int64",), "m")
 _LABELS = {LABEL_FRAME, LABEL_CHUNK, LABEL_VALID}
@@ -98,7 +100,7 @@ def check_arrays(rollout_id: str, arrays: Mapping[str, np.ndarray]) -> int:
         missing += sorted(_LABELS - arrays.keys())
     if missing:
         raise EpisodeError(f"{where}: keys missing: {', '.join(missing)}")
-    sizes = {"1": 1, "3": 3}
+    sizes = {"1": 1, "2": 2, "3": 3}
     for key, array in sorted(arrays.items(), key=lambda item: item[0] != STATE):
         _check_array(where, key, array, sizes)
     if sizes["T"] == 0:
@@ -120,7 +122,11 @@ def _column(where: str, key: str) -> _Column:
         return _IMAGE
     if key.startswith(DEPTH_PREFIX):
         return _DEPTH
-    raise EpisodeError(f"{where}: unknown observation {key!r}; use images.* or depth.*")
+    if key.startswith(SEGMENTATION_PREFIX):
+        return _SEGMENTATION
+    raise EpisodeError(
+        f"{where}: unknown observation {key!r}; use images.*, depth.* or segmentation.*"
+    )
 
 
 def _check_array(where: str, key: str, array: np.ndarray, sizes: dict[str, int]) -> None:

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from data_collection.episodes.codec import datasets
+from data_collection.episodes.feature_statistics import Statistics, merge_all
 from data_collection.episodes.files import canonical_json, replace, sha256
 from data_collection.episodes.index import Extent, Index, stack_extents
 from data_collection.episodes.manifest import (
@@ -24,7 +25,6 @@ from data_collection.episodes.schema import (
     STATE,
     EpisodeError,
 )
-from data_collection.episodes.feature_statistics import Statistics, merge_all
 from data_collection.episodes.writer import EPISODES, ROUND_FILE, episode_path, is_sealed
 
 INDEX = "index.npz"

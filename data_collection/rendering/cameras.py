@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 from pydantic import Field
 
+from data_collection.episodes.schema import SEGMENTATION_PREFIX
 from data_collection.rendering.backends import Backend, BackendChoice, choose_backend
 from data_collection.rendering.opengl import OpenGLRenderer
 from data_collection.rendering.raycast import RaycastRenderer
@@ -20,8 +21,6 @@ from data_collection.rendering.views import Picture, Renderer, View, find_camera
 from trainer.environment import DEPTH_PREFIX, IMAGE_PREFIX, Observation
 from trainer.errors import ConfigError
 from trainer.schema import Strict
-
-SEGMENTATION_PREFIX = "observation.segmentation."
 
 Pixels = Annotated[int, Field(ge=2, le=8192)]
 """Ray casting takes normals from neighbouring pixels; OpenGL has a largest picture."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import atexit
 import functools
 import importlib
+import importlib.util
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,16 @@ from data_collection.rendering.views import Picture, View
 
 _MAX_GEOMS = 10_000
 _ID_FLAGS = [int(mujoco.mjtRndFlag.mjRND_SEGMENT), int(mujoco.mjtRndFlag.mjRND_IDCOLOR)]
+
+
+def _load_triton_before_mesa() -> None:
+    """Import Triton where this process has torch, which may want it later.
+
+    Triton and Mesa's software renderer both bring LLVM; a process that loads Mesa's first crashes
+    when torch imports Triton, as it does for every optimizer.
+    """
+    if "torch" in sys.modules and importlib.util.find_spec("triton"):
+        importlib.import_module("triton")
 
 
 class OpenGLRenderer:
@@ -36,6 +48,7 @@ class OpenGLRenderer:
     def __init__(
         self, model: mujoco.MjModel, backend: Backend, height: int, width: int, *, fast: bool
     ) -> None:
+        _load_triton_before_mesa()
         self._gl = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
         self._gl.make_current()
         with _quality(model, fast=fast):

@@ -13,6 +13,16 @@ from trainer.registry import Registry
 class Teacher(ABC):
     """Says what to do in any state an environment can be in, whoever brought it there."""
 
+    checkpoint: str | None = None
+    """SHA-256 that names what the teacher was loaded from; None for one that is all code."""
+    memoryless: bool = True
+    """Whether ``act`` answers the present moment alone. Only such a teacher can label states in
+    the middle of an episode in which another one acts."""
+
+    def reset(self, environment: Environment) -> None:
+        """Forget what was seen in ``environment``: an episode begins there."""
+        return
+
     @abstractmethod
     def act(
         self, environment: Environment, observation: Observation, generator: np.random.Generator

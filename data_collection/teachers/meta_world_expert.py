@@ -17,8 +17,8 @@ from trainer.errors import ConfigError
 class MetaWorldExpert(Teacher):
     """The expert of the environment's own task, a function of its whole current state.
 
-    It sees the goal even where ``hide_goal`` keeps it from the learner. Its actions, which reach
-    12 times the allowed range, are clipped to [-1, 1].
+    It sees the goal and the objects even where ``state`` keeps them from the learner. Its actions,
+    which reach 12 times the allowed range, are clipped to [-1, 1].
     """
 
     def __init__(self) -> None:

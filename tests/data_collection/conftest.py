@@ -30,6 +30,8 @@ def make_arrays():
             arrays["observation.images.left.data"] = frames[:, 0, 0, 0].copy()
             arrays["observation.images.left.offsets"] = np.arange(steps + 1)
             arrays["observation.depth.head"] = rng.random((steps, 1, 4, 6)).astype(np.float16)
+            ids = rng.integers(-1, 9, (steps, 2, 4, 6)).astype(np.int16)
+            arrays["observation.segmentation.head"] = ids
         if labels:
             arrays["label.frame"] = np.arange(0, steps, 2)
             count = len(arrays["label.frame"])

@@ -3,7 +3,7 @@ import pytest
 
 from data_collection.envs.meta_world import MetaWorld
 from data_collection.episodes import EpisodeAttributes, read_episode, write_episode
-from data_collection.rollout import EpisodeBuffer, ExpertHooks
+from data_collection.rollout import Driver, EpisodeBuffer, EpisodeHooks
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
 from trainer.environment import STATE, StepResult
 from trainer.rollout import RolloutJob, rollout
@@ -11,9 +11,10 @@ from trainer.rollout import RolloutJob, rollout
 
 def record(task="reach-v3", seeds=(0,), noise=0.0, slots=1):
     episodes = {}
-    hooks = ExpertHooks(
-        MetaWorldExpert(),
-        noise=noise,
+    teacher = MetaWorldExpert()
+    hooks = EpisodeHooks(
+        teacher,
+        driver_of=lambda job: Driver(teacher, noise),
         on_episode=lambda result, arrays: episodes.__setitem__(result.id, (result, arrays)),
     )
     environments = [MetaWorld(task=task) for _ in range(slots)]

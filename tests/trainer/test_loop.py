@@ -10,14 +10,11 @@ import torch
 import yaml
 
 
-
 @pytest.fixture
 def deterministic_toy(toy):
     """Behaviour cloning: no noise, so that runs on different ranks can be compared."""
     models = toy.root / "experiment_models" / "toy" / "exp1"
-    (models / "trunk.yaml").write_text(
-        "type: mlp\nparams: {inputs: 16, width: 16, layers: 1}\n"
-    )
+    (models / "trunk.yaml").write_text("type: mlp\nparams: {inputs: 16, width: 16, layers: 1}\n")
     (models / "action_head.yaml").write_text(
         "type: action_head_regression\n"
         "params: {features: 16, chunk: '${interface.chunk}', action: '${interface.action}'}\n"
@@ -169,7 +166,8 @@ def test_a_full_disk_is_reported_and_the_older_checkpoint_stays(toy):
     script = (
         "import resource, signal, sys; from trainer.cli import run_command;"
         "from trainer import offline_trainer; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); run_command(offline_trainer.main)"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "run_command(offline_trainer.main)"
     )
     result = subprocess.run(
         [sys.executable, "-c", script, "--train_config", str(toy.config_path)],

@@ -30,9 +30,7 @@ def test_ranks_and_micro_batches_share_the_global_batch(world, accumulate):
     samples = np.arange(64)
     whole = SampleOrder(samples, batch_size=4 * world * accumulate, seed=5)
     parts = [
-        SampleOrder(
-            samples, batch_size=4, accumulate=accumulate, rank=r, world_size=world, seed=5
-        )
+        SampleOrder(samples, batch_size=4, accumulate=accumulate, rank=r, world_size=world, seed=5)
         for r in range(world)
     ]
     for step in range(10):

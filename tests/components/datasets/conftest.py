@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data_collection.episodes import EpisodeAttributes, RoundWriter, seal, write_episode
+from data_collection.episodes.jpeg import encode_frame, join_frames
 from trainer.interfaces import Interface
 
 CONFIG = "environment: {type: toy, params: {level: 3}}\n"
@@ -46,3 +47,15 @@ def record(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def jpeg():
+    """Frames (T, 3, H, W) of a camera as an episode stores them, under ``episode``'s names."""
+
+    def encode(camera, frames):
+        data, offsets = join_frames([encode_frame(frame, 90) for frame in frames])
+        key = f"observation__images__{camera}"
+        return {f"{key}__data": data.copy(), f"{key}__offsets": offsets}
+
+    return encode

@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from components.datasets.rounds import (
-    check_fits,
-    merged_statistics,
-    open_rounds,
-    recorded_environment,
-)
+from components.datasets.rounds import merged_statistics, open_rounds, recorded_environment
 from trainer.errors import DataError, MissingDataError
-from trainer.interfaces import Interface
 
 
 def _names(rounds):
@@ -36,39 +30,6 @@ def test_rounds_that_are_not_there_unfinished_or_named_twice(tmp_path, record, e
         open_rounds(tmp_path, ["b", "b"])
     with pytest.raises(DataError, match="at least one"):
         open_rounds(tmp_path, [])
-
-
-def _frames(steps, name="head"):
-    return {f"observation__images__{name}": np.zeros((steps, 3, 4, 6), np.uint8)}
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ({"state": 2}, r"round_000: observation\.state has shape \(1,\), .*says \(2,\)"),
-        ({"action": 7}, r"action has shape \(1,\), but interface says \(7,\)"),
-        ({"cameras": {"head": (3, 4, 4)}}, r"images\.head has shape \(3, 4, 6\).*\(3, 4, 4\)"),
-        ({"cameras": {"haed": (3, 4, 6)}}, r"images\.haed was not recorded.*did you mean 'head'"),
-    ],
-)
-def test_other_sizes_than_the_interface_are_named(tmp_path, record, episode, sizes, message):
-    record("round_000", episode([1], [0], **_frames(1)))
-    (sealed,) = open_rounds(tmp_path, ["."])
-    fitting = {"state": 1, "action": 1, "cameras": {"head": (3, 4, 6)}}
-    check_fits(sealed, Interface(1, 1, 10, **fitting))
-    with pytest.raises(DataError, match=message):
-        check_fits(sealed, Interface(1, 1, 10, **(fitting | sizes)))
-
-
-def test_jpeg_frames_are_refused_with_what_to_do(tmp_path, record, episode):
-    jpeg = {
-        "observation__images__head__data": np.zeros(5, np.uint8),
-        "observation__images__head__offsets": np.array([0, 5]),
-    }
-    record("round_000", episode([1], [0], **jpeg))
-    (sealed,) = open_rounds(tmp_path, ["round_000"])
-    with pytest.raises(DataError, match="record uncompressed frames"):
-        check_fits(sealed, Interface(1, 1, 10, 1, 1, {"head": (3, 4, 6)}))
 
 
 def test_statistics_are_merged_over_rounds(tmp_path, record, episode):

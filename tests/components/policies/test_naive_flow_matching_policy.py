@@ -16,7 +16,7 @@ def test_loss_is_the_masked_velocity_error_by_hand(flow, batch):
     time = 0.9 * (1 - (1 - torch.rand(8, generator=generator)) ** (2 / 3))
     noise = torch.randn(batch[ACTION].shape, generator=generator)
     t = time[:, None, None]
-    memory = policy.decoder.remember(policy.encoder(batch))
+    memory = policy.decoder.remember(policy.observer(batch))
     velocity = policy.decoder((1 - t) * noise + t * batch[ACTION], time, memory)
     error = (velocity - (batch[ACTION] - noise)).square()[~batch[ACTION_IS_PAD]]
     torch.testing.assert_close(output.loss, error.mean())
@@ -26,7 +26,7 @@ def test_one_euler_step_adds_the_velocity_at_time_zero_to_the_noise(flow, batch,
     policy = flow(num_steps=1)
     action, _ = policy.predict_action(batch, {}, generators(8))
     noise = torch.stack([torch.randn(4, 3, generator=g) for g in generators(8)])
-    memory = policy.decoder.remember(policy.encoder(batch))
+    memory = policy.decoder.remember(policy.observer(batch))
     velocity = policy.decoder(noise, torch.zeros(8), memory)
     torch.testing.assert_close(action, noise + velocity)
 

@@ -68,7 +68,7 @@ def test_the_state_ends_with_the_goal_which_stays_through_the_steps():
 
 
 def test_a_hidden_goal_is_seen_by_the_teacher_alone():
-    seeing, blind = MetaWorld(task="reach-v3"), MetaWorld(task="reach-v3", hide_goal=True)
+    seeing, blind = MetaWorld(task="reach-v3"), MetaWorld(task="reach-v3", state="without_goal")
     full, partial = seeing.reset(2)[STATE], blind.reset(2)[STATE]
     assert blind.observation_shapes == {STATE: (36,)}
     np.testing.assert_array_equal(partial, full[:36])
@@ -78,6 +78,16 @@ def test_a_hidden_goal_is_seen_by_the_teacher_alone():
     np.testing.assert_array_equal(
         expert.act(blind, {STATE: partial}, rng), expert.act(seeing, {STATE: full}, rng)
     )
+
+
+def test_proprioception_is_hand_and_gripper_now_and_one_step_before():
+    seeing = MetaWorld(task="reach-v3")
+    feeling = MetaWorld(task="reach-v3", state="proprioception")
+    assert feeling.observation_shapes == {STATE: (8,)}
+    before, _ = seeing.reset(2)[STATE], feeling.reset(2)
+    full = seeing.step(np.ones(4)).observation[STATE]
+    felt = feeling.step(np.ones(4)).observation[STATE]
+    np.testing.assert_array_equal(felt, [*full[:4], *before[:4]])
 
 
 def test_actions_are_clipped():

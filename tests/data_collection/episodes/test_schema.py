@@ -44,6 +44,8 @@ def _nan_at_3(array):
         (_set("label.frame", lambda a: a + 4), "must rise strictly within 0…4"),
         (_set("observation.images.head", lambda a: a.transpose(0, 2, 3, 1)), r"\(5, 3, h, w\)"),
         (_drop("observation.images.left.data"), "both data and offsets"),
+        (_set("observation.segmentation.head", lambda a: a.astype(np.int32)), "must be int16"),
+        (_set("observation.segmentation.head", lambda a: a[:, :1]), r"\(5, 2, h, w\)"),
         (_set("observation.images.left.offsets", lambda a: a + 1), "6 rising offsets from 0 to 5"),
         (lambda arrays: arrays.update(rewrd=arrays["reward"]), "unknown key 'rewrd'"),
         (

@@ -1,0 +1,153 @@
+"""Everybody who takes part in the episodes of a round: environments, teacher, drivers, student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from data_collection.episodes import EpisodeAttributes
+from data_collection.labelling import ChunkLabeller, check_restorable
+from data_collection.mixing import Mixing, mixings
+from data_collection.rollout import Driver, EpisodeArrays, EpisodeHooks
+from data_collection.schema import CollectConfig
+from data_collection.teachers import teachers
+from trainer.config import Loaded
+from trainer.errors import ConfigError
+from trainer.registry import environments, load_plugins
+from trainer.rollout import EpisodeResult, Planner, RolloutJob, rollout
+from trainer.signature import build
+
+
+class Cast:
+    """Plays jobs of a round; what an episode holds depends on the round's config and its job.
+
+    Args:
+        loaded: The round's configuration.
+        slots: Environments to step in turn.
+
+    Raises:
+        ConfigError: A component cannot be built, or they do not fit each other.
+        CheckpointError: The student's checkpoint is missing or damaged.
+    """
+
+    def __init__(self, loaded: Loaded[CollectConfig], slots: int) -> None:
+        config = loaded.config
+        load_plugins(config.plugins, loaded.root, loaded.under("plugins"))
+        self.config = config
+        self.environments = [
+            build(environments, config.environment, loaded.under("environment"))
+            for _ in range(slots)
+        ]
+        self.teacher = build(
+            teachers, config.teacher, loaded.under("teacher"), {"root": loaded.root}
+        )
+        self._drivers = [self._driver(loaded, i) for i in range(len(config.drivers))]
+        self._student = _Student(loaded) if config.student else None
+        self._labeller = self._chunk_labeller(loaded)
+        others_act = self._student is not None or any(
+            d.teacher is not self.teacher for d in self._drivers
+        )
+        if others_act and not self.teacher.memoryless:
+            raise ConfigError(
+                f"{loaded.at('teacher')}: {config.teacher.type} remembers earlier steps, so it can "
+                "only label its own path; for a policy_checkpoint use execute_horizon: 1"
+            )
+
+    def play(
+        self,
+        jobs: Iterable[RolloutJob],
+        on_episode: Callable[[EpisodeResult, EpisodeArrays], None],
+    ) -> None:
+        """Play the jobs, handing every finished episode over."""
+        hooks = EpisodeHooks(
+            self.teacher,
+            driver_of=self._driver_of,
+            mixing=self._student.mixing if self._student else None,
+            labeller=self._labeller,
+            on_episode=on_episode,
+            recording=self.config.recording,
+        )
+        planner = self._student.planner if self._student else None
+        for _ in rollout(
+            self.environments,
+            jobs,
+            planner=planner,
+            hooks=hooks,
+            max_steps=self.config.max_steps,
+            stop_on_success=self.config.stop_on_success,
+        ):
+            pass  # on_episode has seen to it
+
+    def attributes(self, result: EpisodeResult) -> EpisodeAttributes:
+        """Return what the manifest says of an episode beside its arrays."""
+        return EpisodeAttributes(
+            seed=result.seed,
+            success=result.success,
+            phase="on_policy" if self._student else "teacher",
+            round=self.config.round,
+            teacher_checkpoint=self.teacher.checkpoint,
+            student_checkpoint=self._student.checkpoint if self._student else None,
+        )
+
+    def close(self) -> None:
+        """Close the environments."""
+        for environment in self.environments:
+            environment.close()
+
+    def _driver_of(self, job: RolloutJob) -> Driver:
+        if self._student:
+            return Driver(teacher=None)
+        return self._drivers[self.config.driver_of(job)]
+
+    def _driver(self, loaded: Loaded[CollectConfig], index: int) -> Driver:
+        driver = self.config.drivers[index]
+        if driver.teacher is None:
+            return Driver(self.teacher, driver.noise)
+        at = loaded.under("drivers", index, "teacher")
+        return Driver(build(teachers, driver.teacher, at, {"root": loaded.root}), driver.noise)
+
+    def _chunk_labeller(self, loaded: Loaded[CollectConfig]) -> ChunkLabeller | None:
+        labels = self.config.labels
+        horizon = labels.horizon or (self._student.chunk if self._student else None)
+        if labels.relabel == "stepwise" or horizon == 1:
+            return None
+        if horizon is None:
+            raise ConfigError(
+                f"{loaded.at('labels', 'horizon')}: relabel: rollout needs to know how many steps "
+                "a label chunk has; give the policy's interface.chunk"
+            )
+        check_restorable(self.environments)
+        return ChunkLabeller(self.teacher, horizon=horizon, every=labels.every)
+
+
+class _Student:
+    """The policy that drives, and what mixes it with the teacher."""
+
+    def __init__(self, loaded: Loaded[CollectConfig]) -> None:
+        # Imported here: rounds in which an expert alone drives start without torch.
+        from trainer.acting import load_policy
+        from trainer.checkpoint import resolve_checkpoint
+        from trainer.distributed import choose_device
+        from trainer.planner import PolicyPlanner
+
+        config = loaded.config.student
+        if config is None:
+            raise ConfigError(f"{loaded.at('student')}: no student is given")
+        checkpoint = resolve_checkpoint(loaded.root / Path(config.checkpoint).expanduser())
+        saved = load_policy(checkpoint, choose_device("cpu"))
+        interface = saved.config.interface.to_interface()
+        self.chunk = interface.chunk
+        self.checkpoint = checkpoint.weights_sha256
+        self.planner: Planner = PolicyPlanner(
+            saved.policy,
+            interface,
+            inference_batch=config.inference_batch,
+            execute_horizon=config.execute_horizon,
+            temporal_ensembling=config.temporal_ensembling,
+        )
+        self.mixing: Mixing = build(
+            mixings,
+            config.mixing,
+            loaded.under("student", "mixing"),
+            {"round": loaded.config.round, "root": loaded.root},
+        )

@@ -1,0 +1,80 @@
+"""The schema of a ``dagger.yaml``: phase I, on-policy rounds, training, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, PositiveInt
+
+from data_collection.recording import RecordingConfig
+from data_collection.schema import DriverConfig, LabelConfig
+from trainer.environment import EVALUATION_SEED_START
+from trainer.schema import ComponentSpec, RolloutConfig, Strict
+
+ROLLOUTS_PER_ROUND = 20_000
+ROUNDS = 49
+
+
+class Phase1Config(Strict):
+    """Round 0: teachers drive, the best of them labels."""
+
+    sources: list[DriverConfig] = [DriverConfig()]
+    episodes: Annotated[int, Field(gt=0, le=ROLLOUTS_PER_ROUND)]
+    max_steps: PositiveInt | None = None
+
+
+class Phase2Config(RolloutConfig):
+    """Rounds 1, 2, …: the student drives, the teacher labels what it visits."""
+
+    rollouts: Annotated[int, Field(gt=0, le=ROLLOUTS_PER_ROUND)] = 1000
+    mixing: ComponentSpec = ComponentSpec(type="beta_constant")
+    labels: LabelConfig = LabelConfig()
+    keep_better_driver: bool = True
+    """When a round's student does worse than the one before, the better one drives on."""
+
+
+class DaggerTrainConfig(Strict):
+    """The offline trainer's part of a round."""
+
+    config: str
+    """The experiment YAML that every round trains."""
+    set: dict[str, JsonValue] = {}
+    """Dotted overrides of it."""
+    start: Literal["previous", "scratch"] = "previous"
+    """Train from the previous round's weights, or afresh on all data."""
+    nproc_per_node: PositiveInt = 1
+
+
+class DaggerEvaluationConfig(RolloutConfig):
+    """The same seeds after every round."""
+
+    episodes: PositiveInt = 50
+    seed: Annotated[int, Field(ge=EVALUATION_SEED_START)] = EVALUATION_SEED_START
+    video_every: int = 1
+    """Rounds between videos; -1: none, which is faster."""
+    videos: PositiveInt = 2
+
+
+class DaggerConfig(Strict):
+    """A whole DAgger experiment."""
+
+    plugins: list[str]
+    save_dir: str
+    seed: Annotated[int, Field(ge=0, lt=10)] = 0
+    n_rounds: Annotated[int, Field(ge=0, le=ROUNDS)] = 3
+    """On-policy rounds after phase I; 0 is behaviour cloning."""
+    environment: ComponentSpec
+    teacher: ComponentSpec
+    min_teacher_success: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_teacher_return: float | None = None
+    phase1: Phase1Config
+    phase2: Phase2Config = Phase2Config()
+    train: DaggerTrainConfig
+    evaluation: DaggerEvaluationConfig = DaggerEvaluationConfig()
+    recording: RecordingConfig = RecordingConfig()
+    workers: PositiveInt | None = None
+    environments_per_worker: PositiveInt = 1
+
+    def first_seed(self, round: int) -> int:
+        """Return the seed of a round's first rollout: experiments and rounds never share one."""
+        return self.seed * 1_000_000 + round * ROLLOUTS_PER_ROUND

@@ -1,0 +1,160 @@
+"""The camera experiments end to end: a recorded round, training, resuming, acting."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from data_collection.episodes import EpisodeAttributes, RoundWriter, seal, write_episode
+from tests.support.toy import equal_bits
+from trainer.acting import load_policy
+from trainer.build import build_run, load_experiment
+from trainer.checkpoint import open_checkpoint
+from trainer.distributed import Ranks
+from trainer.errors import ConfigError
+from trainer.fake_data import FakeDataset
+from trainer.interfaces import IMAGE_PREFIX, STATE
+from trainer.resume import started_run
+
+ROOT = Path(__file__).parents[3]
+EXPERIMENTS = ROOT / "experiment_training/imitation_learning/naive_flow_matching_policy"
+SMALL_TRANSFORMER = (
+    "model.component_build_args.observation_encoder={dim: 32, hidden: 32, image_token_dim: %d}",
+    "model.component_build_args.action_decoder={memory_dim: 32, dim: 32, heads: 2, layers: 1,"
+    " feedforward: 64, steps_per_token: 1}",
+)
+SMALL_RESNET = (
+    *(f"model.component_build_args.backbone_{c}.model=test_resnet" for c in ("head", "left")),
+    "model.component_build_args.backbone_right.model=test_resnet",
+    *(text.replace("%d", "96") for text in SMALL_TRANSFORMER),
+)
+OVERRIDES = {
+    "exp1": SMALL_RESNET,
+    "exp2": (*SMALL_RESNET, "model.component_optims={backbone_left: {freeze: true}}"),
+    "exp5": tuple(text.replace("%d", "384") for text in SMALL_TRANSFORMER),
+}
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory):
+    """Return a function that gives a folder with a round of random pictures of a size."""
+    rng = np.random.default_rng(0)
+
+    def record(pixels):
+        folder = tmp_path_factory.mktemp(f"data_{pixels}") / "round_000"
+        writer = RoundWriter(folder, "environment: {type: none, params: {}}\n")
+        for number in range(2):
+            steps = 45
+            arrays = {
+                "observation.state": rng.normal(size=(steps, 8)).astype(np.float32),
+                "action": rng.normal(size=(steps, 4)).astype(np.float32),
+                "executed_action": np.zeros((steps, 4), np.float32),
+                "action_valid": np.ones(steps, bool),
+                "actor": np.zeros(steps, np.uint8),
+                "reward": np.zeros(steps, np.float32),
+                "terminated": np.zeros(steps, bool),
+                "truncated": np.zeros(steps, bool),
+            } | {
+                IMAGE_PREFIX + camera: rng.integers(
+                    0, 256, (steps, 3, pixels, pixels), dtype=np.uint8
+                )
+                for camera in ("head", "left", "right")
+            }
+            attributes = EpisodeAttributes(seed=number, success=True)
+            writer.enter(write_episode(folder, f"r{number}", arrays, attributes))
+        seal(folder)
+        return folder.parent
+
+    return {pixels: record(pixels) for pixels in (64, 96)}
+
+
+@pytest.fixture(scope="module", params=OVERRIDES)
+def train(request, rounds, tmp_path_factory):
+    """Return a function that trains the experiment, made small, and returns its folder."""
+    pixels = 64 if request.param == "exp5" else 96
+    folder = tmp_path_factory.mktemp(request.param)
+    overrides = [
+        *OVERRIDES[request.param],
+        f"data.dataset.params.rounds=[{rounds[pixels]}]",
+        "data.batch_size=4",
+        "train.steps=10",  # schedule-free RAdam moves nothing in its first five
+        "train.save_every=5",
+        "train.precision=fp32",
+        "train.checkpoints={}",
+        "evaluation=null",
+        "logging=[]",
+    ]
+
+    def run(name, resume="auto"):
+        path = EXPERIMENTS / request.param / "naive_flow_matching_policy.yaml"
+        experiment = load_experiment(path, [*overrides, f"train.save_dir={folder / name}"])
+        with started_run(experiment, Ranks(0, 1, torch.device("cpu")), resume) as loop:
+            loop.train()
+        return folder / name
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(train):
+    return train("whole")
+
+
+def weights(checkpoint):
+    return {
+        path.name: torch.load(path, weights_only=True) for path in sorted(checkpoint.glob("*.pt"))
+    }
+
+
+def differing(first, second):
+    return {name for name in first if not equal_bits(first[name], second[name])}
+
+
+def test_every_component_that_is_not_frozen_learns(whole, request):
+    before, after = weights(whole / "epoch_1"), weights(whole / "epoch_2")
+    frozen = {"backbone_left.pt"} if request.node.callspec.params["train"] == "exp2" else set()
+    assert {"backbone_head.pt", "backbone_left.pt", "backbone_right.pt"} < before.keys()
+    assert differing(before, after) == before.keys() - frozen
+
+
+def test_a_resumed_run_ends_with_the_same_bits(train, whole):
+    resumed = train("resumed", resume=str(whole / "epoch_1"))
+    assert differing(weights(whole / "epoch_2"), weights(resumed / "epoch_2")) == set()
+
+
+def test_the_checkpoint_alone_acts_on_pictures(whole):
+    saved = load_policy(open_checkpoint(whole / "epoch_2"), torch.device("cpu"))
+    cameras = saved.config.interface.cameras
+    observation = {
+        IMAGE_PREFIX + name: torch.zeros(2, 1, *shape, dtype=torch.uint8)
+        for name, shape in cameras.items()
+    } | {STATE: torch.zeros(2, 1, 8)}
+    generators = [torch.Generator().manual_seed(i) for i in range(2)]
+    action, _ = saved.policy.predict_action(observation, {}, generators)
+    assert action.shape == (2, saved.config.interface.chunk, 4)
+    assert action.isfinite().all()
+
+
+def test_pretrained_weights_are_loaded_at_the_start_of_a_run_alone(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    torch.manual_seed(5)
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    start = [
+        f"model.component_build_args.backbone_head={{model: test_resnet, weights: {path}, "
+        "batch_norm: frozen}",
+        *SMALL_RESNET[1:],
+    ]
+    experiment = load_experiment(EXPERIMENTS / "exp1" / "naive_flow_matching_policy.yaml", start)
+    data = FakeDataset(experiment.config.interface.to_interface())
+
+    head = build_run(experiment, dataset=data).policy.components["backbone_head"].state_dict()
+    saved = {n: v for n, v in load_file(path).items() if not n.startswith("fc.")}
+    assert [n for n, value in saved.items() if not torch.equal(head[f"model.{n}"], value)] == []
+
+    path.unlink()
+    build_run(experiment, data.statistics(), data)  # as when a run resumes
+    with pytest.raises(ConfigError, match=r"params: weights: there is no file .*weights\.safet"):
+        build_run(experiment, dataset=data)

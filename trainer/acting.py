@@ -1,0 +1,58 @@
+"""A policy from its checkpoint alone, ready to act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trainer.build import CONFIG, NORMALIZATION, RESOLVED, LocatedSpec, Resolved, build_policy
+from trainer.checkpoint import Checkpoint
+from trainer.config import load_config
+from trainer.interfaces import Policy
+from trainer.normalization import statistics_from_json
+from trainer.registry import load_plugins
+from trainer.schema import ComponentSpec, ExperimentConfig
+from trainer.weights import load_components
+
+
+@dataclass(frozen=True)
+class SavedPolicy:
+    """A policy with its acting weights, and the experiment that it comes from."""
+
+    policy: Policy
+    config: ExperimentConfig
+    environment: ComponentSpec | None
+    root: Path
+    at: Callable[..., str]
+    """Where the environment's parameters are written, for messages."""
+
+
+def load_policy(checkpoint: Checkpoint, device: torch.device) -> SavedPolicy:
+    """Return the policy of a checkpoint, ready to act, built from the checkpoint alone.
+
+    The data that it was trained on need not exist any more; its plugins must.
+    """
+    experiment = load_config(checkpoint.folder / CONFIG, ExperimentConfig)
+    resolved = load_config(checkpoint.folder / RESOLVED, Resolved)
+    root = Path(resolved.config.root)
+    root = root if root.is_dir() else Path.cwd()  # moved to another machine
+    load_plugins(experiment.config.plugins, root)
+    specs = {
+        name: LocatedSpec(spec, resolved.under("components", name))
+        for name, spec in resolved.config.components.items()
+    }
+    statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
+    policy = build_policy(experiment, specs, statistics, None)
+    load_components(policy, checkpoint)
+    policy.requires_grad_(False)
+    policy.eval()
+    return SavedPolicy(
+        policy.to(device),
+        experiment.config,
+        resolved.config.environment,
+        root,
+        resolved.under("environment"),
+    )
