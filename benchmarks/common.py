@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
+
+K = TypeVar("K")
 
 Row = dict[str, str | float | None]
 """One line of a table; it has a ``name``."""
@@ -21,15 +24,18 @@ def parser(description: str) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options.add_argument("--quick", action="store_true", help="a tiny budget: check, not measure")
+    options.add_argument(
+        "--only", default="", metavar="WORDS", help="only what has them in its name"
+    )
     return options
 
 
-def alternate(contestants: Mapping[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+def alternate(contestants: Mapping[K, Callable[[], float]], runs: int) -> dict[K, list[float]]:
     """Return the figures of ``runs`` calls of each contestant, called in turn.
 
     Whatever slows the machine for a while then slows all of them.
     """
-    figures: dict[str, list[float]] = {name: [] for name in contestants}
+    figures: dict[K, list[float]] = {name: [] for name in contestants}
     for _ in range(runs):
         for name, measure in contestants.items():
             figures[name].append(measure())

@@ -1,7 +1,7 @@
 """Contestants: processes, each in the environment of its own library, that measure when asked.
 
-They all live at once and take turns. This module needs the standard library alone: ``serve`` is
-the contestants' side, ``Contestant`` the benchmark's.
+They all live at once and take turns. ``Contestant`` is the benchmark's side, ``serve`` the
+contestants' own. Needs numpy alone, so that the peers' environments run it too.
 """
 
 from __future__ import annotations
@@ -14,19 +14,64 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
+
+from synthetic import Content
 
 HERE = Path(__file__).parent
+PEERS = HERE.parent / ".peers"
+"""An environment for each peer, as peers/install.sh makes them."""
+
 ANSWERS = "BENCHMARK_ANSWERS"
 """Environment variable: the file descriptor for answers."""
 
-Spec = dict[str, object]
-"""What a contestant is to do; JSON."""
-
 Epoch = Callable[[], Iterator[int]]
 """Returns an iterator over one shuffled epoch, which yields each batch's number of samples."""
+
+
+class ContestantError(Exception):
+    """A contestant ended before it answered; the message holds what it printed last."""
+
+    @property
+    def reason(self) -> str:
+        """Return the last line that speaks of an error."""
+        lines = str(self).splitlines()
+        return next((line for line in reversed(lines) if "Error" in line), lines[-1])
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a contestant is to do."""
+
+    content: Content
+    data: str
+    """Where the data set is, or goes."""
+    small: str = ""
+    """Another data set of the same kind, to load before anything is measured."""
+    do: Literal["write", "load", "record"] = "load"
+    storage: str = "raw"
+    cache: str = "none"
+    pixels: str = "uint8"
+    obs_steps: int = 1
+    chunk: int = 1
+    batch: int = 64
+
+    @classmethod
+    def from_arguments(cls, arguments: Sequence[str]) -> Task:
+        """Return the task that ``to_argument`` wrote on a contestant's command line."""
+        values = json.loads(arguments[0])
+        content = values.pop("content")
+        content["cameras"] = {name: tuple(size) for name, size in content["cameras"].items()}
+        return cls(Content(**content), **values)
+
+    def to_argument(self) -> str:
+        """Return the task as JSON."""
+        return json.dumps(asdict(self))
 
 
 class Contestant:
@@ -35,15 +80,15 @@ class Contestant:
     Args:
         python: The interpreter of its environment.
         script: Its script, relative to ``benchmarks/``.
-        spec: Handed to the script as JSON.
+        task: What it is to do.
     """
 
-    def __init__(self, python: Path, script: str, spec: Spec) -> None:
+    def __init__(self, python: Path, script: str, task: Task) -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
         # Answers come through a pipe of their own: libraries print what they like.
         reading, writing = os.pipe()
         self._process = subprocess.Popen(
-            [str(python), str(HERE / script), json.dumps(spec)],
+            [str(python), str(HERE / script), task.to_argument()],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=self._output,
@@ -60,7 +105,7 @@ class Contestant:
         self._answers = os.fdopen(reading)
 
     def ask(self, question: str, value: float = 0.0) -> dict[str, float]:
-        """Return the answer; raise RuntimeError with its last words when the contestant died."""
+        """Return the answer; raise ContestantError with its last words when it died."""
         answer = ""
         if self._process.stdin is not None and self._process.poll() is None:
             self._process.stdin.write(f"{question} {value}\n")
@@ -69,7 +114,7 @@ class Contestant:
         if not answer:
             self._process.wait()
             self._output.seek(0)
-            raise RuntimeError(f"{self._process.args} failed:\n{self._output.read()[-2000:]}")
+            raise ContestantError(f"{self._process.args} failed:\n{self._output.read()[-2000:]}")
         return json.loads(answer)
 
     def __enter__(self) -> Contestant:
@@ -87,6 +132,16 @@ class Contestant:
         self._output.close()
 
 
+def peer_versions() -> dict[str, str]:
+    """Return the versions of the peers that are installed."""
+    return {
+        found.name: found.version
+        for folder in PEERS.glob("*/lib/python*/site-packages")
+        for found in distributions(path=[str(folder)])
+        if found.name == folder.parents[2].name
+    }
+
+
 def serve(questions: Mapping[str, Callable[[float], Mapping[str, float]]]) -> None:
     """Answer questions until the benchmark hangs up."""
     with os.fdopen(int(os.environ[ANSWERS]), "w", buffering=1) as answers:
@@ -95,32 +150,35 @@ def serve(questions: Mapping[str, Callable[[float], Mapping[str, float]]]) -> No
             answers.write(json.dumps(questions[question](float(value))) + "\n")
 
 
-def serve_loader(open_data: Callable[[Path], Epoch], spec: Spec) -> None:
+def serve_loader(open_data: Callable[[Path], Epoch], task: Task) -> None:
     """Answer questions about loading.
 
-    ``open``: open ``spec["data"]`` and say how much memory that took. ``load s``: load for s
-    seconds. ``cold s``: open and load, at most one epoch, the time of opening included.
+    ``open``: open the data and say how much memory that took. ``load s``: load for s seconds.
+    ``close`` them. ``cold s``: open them again and load at most one epoch, all of it timed.
     """
-    data, epochs = Path(str(spec["data"])), list[Epoch]()
+    epochs: list[Epoch] = []
     # What the first use of a library costs (imports, pools) is not the memory of the data.
-    next(open_data(Path(str(spec["small"])))())
+    next(open_data(Path(task.small))())
 
     def open_it(_: float) -> dict[str, float]:
         before = _resident_mb()
-        start = time.perf_counter()
-        epochs.append(open_data(data))
+        epochs.append(open_data(Path(task.data)))
         next(epochs[0]())
-        seconds = time.perf_counter() - start
-        return {"memory_mb": _resident_mb() - before, "open_s": seconds}
+        return {"memory_mb": _resident_mb() - before}
 
     def load(seconds: float) -> dict[str, float]:
         return {"samples_per_s": _rate(_forever(epochs[0]), time.perf_counter(), seconds)}
 
+    def close(_: float) -> dict[str, float]:
+        epochs.clear()
+        gc.collect()
+        return {}
+
     def cold(seconds: float) -> dict[str, float]:
         start = time.perf_counter()
-        return {"samples_per_s": _rate(open_data(data)(), start, seconds)}
+        return {"samples_per_s": _rate(open_data(Path(task.data))(), start, seconds)}
 
-    serve({"open": open_it, "load": load, "cold": cold})
+    serve({"open": open_it, "load": load, "close": close, "cold": cold})
 
 
 def _rate(batches: Iterator[int], start: float, seconds: float) -> float:

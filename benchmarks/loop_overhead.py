@@ -1,10 +1,10 @@
 """What the whole trainer costs over a bare torch loop.
 
-python benchmarks/loop_overhead.py [--json FILE] [--quick]
+python benchmarks/loop_overhead.py [--json FILE] [--quick] [--only WORDS]
 
-The trainer is what ``offline_trainer.py`` runs: data set, sampler, loop, guard, meter, progress
-bar, loggers. The bare loop has the same policy and optimizer, clipping, finite check and schedule,
-and trains on one resident batch. They take turns of one logging interval.
+The trainer is what ``offline_trainer.py`` runs: data set, sampler, augmentations, loop, guard,
+meter, progress bar, loggers. The bare loop has the same policy and optimizer, clipping, finite
+check and schedule, and trains on one resident batch. They take turns of one logging interval.
 """
 
 from __future__ import annotations
@@ -62,15 +62,21 @@ CASES = (
         "naive_flow_matching_policy/exp3/naive_flow_matching_policy.yaml",
         ("data.batch_size=256",),
     ),
+    Case(
+        "three 64x64 cameras, batch 32",
+        "naive_flow_matching_policy/exp5/naive_flow_matching_policy.yaml",
+        ("data.batch_size=32",),
+    ),
 )
 
 
 def main(arguments: Sequence[str]) -> None:
     """Measure all cases and report."""
-    args = parser("What the whole trainer costs over a bare torch loop.").parse_args(arguments)
+    options = parser("What the whole trainer costs over a bare torch loop.")
+    args = options.parse_args(arguments)
     torch.set_num_threads(1)
     turns, turn_steps = (2, 4) if args.quick else (20, 50)
-    rows = [measure(case, turns, turn_steps) for case in CASES]
+    rows = [measure(case, turns, turn_steps) for case in CASES if args.only in case.name]
     report(rows, versions("torch", "numpy"), args.json)
 
 
@@ -81,7 +87,7 @@ def measure(case: Case, turns: int, turn_steps: int) -> Row:
         run = build_run(_experiment(case, Path(folder), steps, turn_steps))
         bare = BareLoop(run, steps)
         pauses = Pauses(bare, turn_steps)
-        loop = TrainLoop(replace(run, augmentations=[pauses]), Ranks(0, 1, CPU))
+        loop = TrainLoop(replace(run, augmentations=[*run.augmentations, pauses]), Ranks(0, 1, CPU))
         with contextlib.redirect_stderr(io.StringIO()):  # the progress bar
             loop.train()
     whole, bare_s = pauses.trainer_s[WARM_UP_TURNS:], pauses.bare_s[WARM_UP_TURNS:]
@@ -102,7 +108,9 @@ class BareLoop:
         self.policy = copy.deepcopy(run.policy).train()
         self.batch = run.dataset.__getitems__(range(run.config.data.batch_size))
         self.recipe = run.recipe
-        self.optimizer = run.recipe.build(parameter_groups(self.policy, {}))
+        self.optimizer = run.recipe.build(
+            parameter_groups(self.policy, run.config.model.component_optims)
+        )
         self.max_norm = run.config.train.clip_grad_norm or math.inf
         self.generator = torch.Generator().manual_seed(0)
         self.step, self.total_steps = 0, total_steps

@@ -6,7 +6,7 @@ Shape legend: T steps, S state, A action, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,16 +23,6 @@ class Content:
     action: int
     cameras: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Name -> (H, W)."""
-
-    @classmethod
-    def from_json(cls, values: dict) -> Content:
-        """Return the content that ``to_json`` describes."""
-        cameras = {name: tuple(size) for name, size in values["cameras"].items()}
-        return cls(**{**values, "cameras": cameras})
-
-    def to_json(self) -> dict:
-        """Return plain values, for a contestant."""
-        return asdict(self)
 
     def generate(self) -> Iterator[Arrays]:
         """Yield ``state`` (T, S), ``action`` (T, A), and a (T, H, W, 3) uint8 film a camera."""

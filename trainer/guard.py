@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -47,10 +48,13 @@ class GradientGuard:
         if self.max_norm is not None:
             coefficient = (self.max_norm / (self.norm + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(present, coefficient)
-        self._record = torch.where(self._record.isfinite().all(), record, self._record)
+        if self._record.device.type == "cpu":
+            self._record = record  # checked after every step: there is nothing to remember
+        else:
+            self._record = torch.where(self._record.isfinite().all(), record, self._record)
 
-    def check(self, last_good: str) -> None:
-        """Raise when a step was not finite.
+    def check(self, save_dir: Path) -> None:
+        """Raise when a step was not finite; the message points to the checkpoints in ``save_dir``.
 
         Raises:
             TrainingDivergedError: names the step and the components whose gradient went bad first.
@@ -63,7 +67,7 @@ class GradientGuard:
         raise TrainingDivergedError(
             f"training diverged at step {int(values[-1])}: not finite are "
             f"{', '.join(dict.fromkeys(bad))} (gradient norm by component). Nothing was "
-            f"overwritten; {last_good}. Try a smaller "
-            "learning rate, a smaller train.clip_grad_norm, or precision: fp32, and look for "
-            "extreme values with python -m data_collection.show ROUND"
+            f"overwritten; the newest checkpoint lies in {save_dir}. Try a smaller learning rate, "
+            "a smaller train.clip_grad_norm, or precision: fp32, and look for extreme values with "
+            "python -m data_collection.show ROUND"
         )

@@ -74,6 +74,7 @@ class TrainLoop:
             self.policy, self.optimizer, self.average, self.scaler, self.generator, ranks
         )
         self.meter = Meter(ranks)
+        self.save_dir = run.save_dir
         self.wrapped = self.policy
 
     # ---- the loop ------------------------------------------------------------------------------
@@ -107,11 +108,11 @@ class TrainLoop:
                 bar.update()
                 if self.step % self.config.log_every == 0 or self.step == self.total_steps:
                     self._report(reviewer, bar)
-                if epoch := self._epoch_just_ended():
-                    self._end_epoch(epoch, reviewer)
-                elif stopping:
-                    self._save(INTERRUPT, self.step // self.steps_per_epoch)
+                epoch = self._epoch_just_ended()
+                saved = self._end_epoch(epoch, reviewer) if epoch else False
                 if stopping:
+                    if not saved:
+                        self._save(INTERRUPT, self.step // self.steps_per_epoch)
                     raise Interrupted(
                         stop.signal_number or 15,
                         f"stopped at step {self.step} of {self.total_steps} and saved; start the "
@@ -131,14 +132,15 @@ class TrainLoop:
         loss = weight_and_stop[0]
         for micro in range(self.config.accumulate):
             batch = self._next(batches)
-            with self._gradient_sync(micro), self._autocast():
-                output: LossOutput = self.wrapped(batch, progress)
-                share = None if alone else output.weight / self.run.config.data.batch_size
+            with self._gradient_sync(micro):
+                with self._autocast():
+                    output: LossOutput = self.wrapped(batch, progress)
                 loss = output.loss
-                self.scaler.scale(loss if share is None else loss * share).backward()
+                if not alone:
+                    weight_and_stop[0] += output.weight.detach()
+                    loss = loss * (output.weight / self.run.config.data.batch_size)
+                self.scaler.scale(loss).backward()
             self.meter.add(output, len(batch[ACTION]))
-            if not alone:
-                weight_and_stop[0] += output.weight.detach()
         stopping = bool(stop_signal)
         scale = None
         if not alone:
@@ -217,7 +219,7 @@ class TrainLoop:
 
     def _check_finite(self) -> None:
         if not self.scaler.is_enabled():  # fp16 overflows now and then; its scaler skips the step
-            self.guard.check(f"the newest checkpoint lies in {self.run.save_dir}")
+            self.guard.check(self.save_dir)
 
     # ---- reporting and saving ------------------------------------------------------------------
 
@@ -252,7 +254,8 @@ class TrainLoop:
             return 0
         return -(-self.step // self.steps_per_epoch)
 
-    def _end_epoch(self, epoch: int, reviewer: Reviewer) -> None:
+    def _end_epoch(self, epoch: int, reviewer: Reviewer) -> bool:
+        """Save where due, review, prune; return whether a checkpoint was saved."""
         last = self.step == self.total_steps
         save = last or epoch % self.epochs_per_save == 0
         if save:
@@ -262,6 +265,7 @@ class TrainLoop:
             reviewer.record(epoch)
             if self.ranks.is_main:
                 prune_checkpoints(self.run.save_dir, self.config.checkpoints)
+        return save
 
     def _save(self, name: str, epoch: int) -> None:
         self._check_finite()

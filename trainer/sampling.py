@@ -49,7 +49,7 @@ class SampleOrder:
             self._pass_index, self._pass_order = pass_index, self._order(pass_index)
         start = step_in_pass * self.global_batch
         mine = self._pass_order[start : start + self.global_batch][self.rank :: self.world_size]
-        return np.split(mine, self.accumulate)
+        return list(mine.reshape(self.accumulate, self.batch_size))
 
     def from_step(self, step: int, total_steps: int) -> Iterator[list[int]]:
         """Yield the micro-batches of all steps from ``step`` on, one after the other."""

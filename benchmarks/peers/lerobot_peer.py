@@ -1,20 +1,22 @@
 """LeRobot's own format, recorder and loader. Runs in its own environment; see install.sh."""
 
+# Its packages are in that environment alone.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SVT_LOG"] = "1"
 
 import torch
-from contestants import Epoch, serve, serve_loader
+from contestants import Epoch, Task, serve, serve_loader
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from synthetic import Arrays, Content
 from torch.utils.data import DataLoader
@@ -29,9 +31,9 @@ RECORDERS = {
 """The arguments of ``LeRobotDataset.create``; image writer threads as its documentation advises."""
 
 
-def create(path: Path, content: Content, kind: str) -> LeRobotDataset:
+def create(path: Path, content: Content, storage: str) -> LeRobotDataset:
     """Return a new data set, ready to record."""
-    pixels = "video" if RECORDERS[kind]["use_videos"] else "image"
+    pixels = "video" if RECORDERS[storage]["use_videos"] else "image"
     names = ["height", "width", "channels"]
     features = {
         "observation.state": {"dtype": "float32", "shape": (content.state,), "names": None},
@@ -40,7 +42,7 @@ def create(path: Path, content: Content, kind: str) -> LeRobotDataset:
         IMAGE + name: {"dtype": pixels, "shape": (*size, 3), "names": names}
         for name, size in content.cameras.items()
     }
-    return LeRobotDataset.create("peer/data", FPS, features, root=path, **RECORDERS[kind])
+    return LeRobotDataset.create("peer/data", FPS, features, root=path, **RECORDERS[storage])
 
 
 def record(data: LeRobotDataset, episodes: list[Arrays]) -> None:
@@ -54,26 +56,26 @@ def record(data: LeRobotDataset, episodes: list[Arrays]) -> None:
     data.finalize()
 
 
-def serve_recorder(content: Content, spec: dict) -> None:
+def serve_recorder(task: Task) -> None:
     """Answer ``record``: frames a second, a frame being one step of all cameras."""
-    episodes, folder = list(content.generate()), Path(spec["data"])
+    episodes, folder = list(task.content.generate()), Path(task.data)
 
     def answer(_: float) -> dict[str, float]:
         shutil.rmtree(folder, ignore_errors=True)
         start = time.perf_counter()
-        record(create(folder, content, spec["mode"]), episodes)
+        record(create(folder, task.content, task.storage), episodes)
         seconds = time.perf_counter() - start
-        return {"frames_per_s": content.episodes * content.length / seconds}
+        return {"frames_per_s": task.content.episodes * task.content.length / seconds}
 
     serve({"record": answer})
 
 
-def open_loader(path: Path, spec: dict) -> Epoch:
+def open_data(path: Path, task: Task) -> Epoch:
     """Return one-epoch iterators over the data set in ``path``."""
-    deltas = {"action": [k / FPS for k in range(spec["chunk"])]} if spec["chunk"] > 1 else None
-    backend = spec.get("backend", "torchcodec")
-    data = LeRobotDataset("peer/data", path, delta_timestamps=deltas, video_backend=backend)
-    loader = DataLoader(data, batch_size=spec["batch"], shuffle=True, drop_last=True)
+    decoder = None if task.cache == "none" else task.cache
+    deltas = {"action": [k / FPS for k in range(task.chunk)]} if task.chunk > 1 else None
+    data = LeRobotDataset("peer/data", path, delta_timestamps=deltas, video_backend=decoder)
+    loader = DataLoader(data, batch_size=task.batch, shuffle=True, drop_last=True)
 
     def epoch() -> Iterator[int]:
         for batch in loader:
@@ -82,17 +84,17 @@ def open_loader(path: Path, spec: dict) -> Epoch:
     return epoch
 
 
-def main(spec: dict) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Write the data set, or serve as a contestant."""
     torch.set_num_threads(1)
-    content = Content.from_json(spec["content"])
-    if spec["do"] == "write":
-        record(create(Path(spec["data"]), content, spec["mode"]), list(content.generate()))
-    elif spec["do"] == "record":
-        serve_recorder(content, spec)
+    task = Task.from_arguments(arguments)
+    if task.do == "write":
+        record(create(Path(task.data), task.content, task.storage), list(task.content.generate()))
+    elif task.do == "record":
+        serve_recorder(task)
     else:
-        serve_loader(lambda path: open_loader(path, spec), spec)
+        serve_loader(lambda path: open_data(path, task), task)
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(sys.argv[1:])

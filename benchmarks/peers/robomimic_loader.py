@@ -1,22 +1,22 @@
 """robomimic's own format and loader. Runs in its own environment; see install.sh."""
 
+# Its packages are in that environment alone.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
-import numpy as np
 import robomimic.utils.obs_utils as obs_utils
 import torch
-from contestants import Epoch, serve_loader
+from contestants import Epoch, Task, serve_loader
 from robomimic.utils.dataset import SequenceDataset
 from synthetic import Content
 from torch.utils.data import DataLoader
-
-CACHES = {"none": None, "low_dim": "low_dim", "all": "all"}
 
 
 def write(path: Path, content: Content) -> None:
@@ -34,50 +34,51 @@ def write(path: Path, content: Content) -> None:
                 demo[f"obs/{key}"] = values
 
 
-def main(spec: dict) -> None:
+def open_data(path: Path, task: Task) -> Epoch:
+    """Return one-epoch iterators over the demonstrations in ``path``."""
+    content = task.content
+    data = SequenceDataset(
+        hdf5_path=str(path / "demonstrations.hdf5"),
+        obs_keys=["state", *content.cameras],
+        dataset_keys=["actions"],
+        seq_length=task.chunk,
+        hdf5_cache_mode=None if task.cache == "none" else task.cache,
+        load_next_obs=False,
+    )
+    loader = DataLoader(data, batch_size=task.batch, shuffle=True, drop_last=True)
+    check(next(iter(loader)), task)
+
+    def epoch() -> Iterator[int]:
+        for batch in loader:
+            yield len(batch["actions"])
+
+    return epoch
+
+
+def check(batch: dict, task: Task) -> None:
+    """Raise unless the batch holds what every contestant delivers."""
+    content, window = task.content, (task.batch, task.chunk)
+    expected = {
+        "state": ((*window, content.state), torch.float32),
+        "actions": ((*window, content.action), torch.float32),
+    } | {name: ((*window, *size, 3), torch.uint8) for name, size in content.cameras.items()}
+    values = {"actions": batch["actions"], **batch["obs"]}
+    got = {key: (tuple(value.shape), value.dtype) for key, value in values.items()}
+    if got != expected:
+        raise SystemExit(f"expected {expected}, got {got}")
+
+
+def main(arguments: Sequence[str]) -> None:
     """Write the data set, or serve as a contestant."""
     torch.set_num_threads(1)
-    content = Content.from_json(spec["content"])
-    if spec["do"] == "write":
-        write(Path(spec["data"]), content)
+    task = Task.from_arguments(arguments)
+    if task.do == "write":
+        write(Path(task.data), task.content)
         return
-    modalities = {"low_dim": ["state"], "rgb": list(content.cameras)}
+    modalities = {"low_dim": ["state"], "rgb": list(task.content.cameras)}
     obs_utils.initialize_obs_utils_with_obs_specs({"obs": modalities})
-
-    def open_data(path: Path) -> Epoch:
-        data = SequenceDataset(
-            hdf5_path=str(path / "demonstrations.hdf5"),
-            obs_keys=["state", *content.cameras],
-            dataset_keys=["actions"],
-            seq_length=spec["chunk"],
-            hdf5_cache_mode=CACHES[spec["mode"]],
-            load_next_obs=False,
-        )
-        loader = DataLoader(data, batch_size=spec["batch"], shuffle=True, drop_last=True)
-        check(next(iter(loader)), content, spec)
-
-        def epoch() -> Iterator[int]:
-            for batch in loader:
-                yield len(batch["actions"])
-
-        return epoch
-
-    serve_loader(open_data, spec)
-
-
-def check(batch: dict, content: Content, spec: dict) -> None:
-    """Raise unless the batch holds what every contestant delivers."""
-    window = (spec["batch"], spec["chunk"])
-    expected = {"state": ((*window, content.state), torch.float32)}
-    for name, size in content.cameras.items():
-        expected[name] = ((*window, *size, 3), torch.uint8)
-    got = {key: (tuple(value.shape), value.dtype) for key, value in batch["obs"].items()}
-    actions = batch["actions"]
-    if got != expected or actions.shape != (*window, content.action):
-        raise SystemExit(f"expected {expected}, got {got} and actions {actions.shape}")
-    if actions.numpy().dtype != np.float32:
-        raise SystemExit(f"expected float32 actions, got {actions.dtype}")
+    serve_loader(lambda path: open_data(path, task), task)
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(sys.argv[1:])

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -6,6 +8,7 @@ from trainer.guard import GradientGuard, TrainingDivergedError
 from trainer.interfaces import LossOutput, Policy
 
 CPU = torch.device("cpu")
+SAVE_DIR = Path("runs/x")
 
 
 class TwoLayers(Policy):
@@ -56,7 +59,7 @@ def test_parameters_without_a_gradient_do_not_disturb_the_others(policy):
     policy.components["encoder"].bias.grad = None
     guard = GradientGuard(policy, None, CPU)
     guard.clip(0, torch.tensor(1.0), None)
-    guard.check("nothing")
+    guard.check(SAVE_DIR)
     rest = torch.cat([g.flatten() for g in gradients(policy)])
     assert guard.norm == pytest.approx(rest.norm().item(), rel=1e-6)
 
@@ -64,13 +67,13 @@ def test_parameters_without_a_gradient_do_not_disturb_the_others(policy):
 def test_the_first_bad_step_and_its_components_are_named(policy):
     guard = GradientGuard(policy, 1.0, CPU)
     guard.clip(6, torch.tensor(1.0), None)
-    guard.check("all is well")
+    guard.check(SAVE_DIR)
     policy.components["head"].weight.grad[0, 0] = torch.inf
     guard.clip(7, torch.tensor(1.0), None)
     policy.components["encoder"].bias.grad[0] = torch.nan
     guard.clip(8, torch.tensor(torch.nan), None)
     with pytest.raises(TrainingDivergedError, match="at step 7: not finite are head ") as raised:
-        guard.check("the newest checkpoint lies in runs/x")
+        guard.check(SAVE_DIR)
     assert "encoder" not in str(raised.value)
     assert "the newest checkpoint lies in runs/x" in str(raised.value)
 
@@ -79,4 +82,4 @@ def test_a_bad_loss_is_named_even_when_no_gradient_is(policy):
     guard = GradientGuard(policy, 1.0, CPU)
     guard.clip(3, torch.tensor(torch.inf), None)
     with pytest.raises(TrainingDivergedError, match="at step 3: not finite are the loss itself"):
-        guard.check("")
+        guard.check(SAVE_DIR)

@@ -95,6 +95,14 @@ def test_a_polite_signal_saves_and_the_run_goes_on_from_there(toy, same_checkpoi
     assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
 
 
+def test_a_signal_at_the_end_of_an_epoch_that_is_not_saved_saves_all_the_same(toy):
+    toy.edit(train__save_every=3)
+    stop = json.dumps([{"type": "killer", "params": {"step": 7, "signal_number": 15}}])
+    assert toy.train("--set", f"logging={stop}") == 128 + signal.SIGTERM
+    interrupt = json.loads((toy.save_dir / "interrupt" / "manifest.json").read_text())
+    assert interrupt["step"] == 8  # an epoch has 8 steps
+
+
 def test_a_longer_run_goes_on_from_the_shorter_one(toy):
     assert toy.train() == 0
     assert toy.train("--set", "train.epochs=4") == 0

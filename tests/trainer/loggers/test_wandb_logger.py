@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+import wandb
 
 from trainer.errors import ConfigError, UserError
 from trainer.loggers.wandb_logger import WandbLogger
@@ -19,9 +20,11 @@ def test_an_offline_run_keeps_figures_pictures_and_videos_and_goes_on_under_its_
     logger.log_image(5, "input", np.zeros((4, 6, 3), np.uint8))
     logger.log_video(6, "evaluation/episode_7", film)
     logger.close()
+    wandb.teardown()  # as when the process ends
     logger = WandbLogger(save_dir, project="project", mode="offline")
     logger.log_scalars(4, {"train/loss": 0.654321})  # a checkpoint before what was logged last
     logger.close()
+    wandb.teardown()
 
     first, second = sorted((save_dir / "wandb").glob("offline-run-*/*.wandb"))
     assert first.name == second.name
