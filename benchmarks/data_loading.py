@@ -82,12 +82,12 @@ LEROBOT = (
     Loader("lerobot", "video", "pyav", "float32"),
     Loader("lerobot", "images", "none", "float32", cold=True),
 )
-VECTORS = Content(250, 200, 23, 7)
-FILMS_84 = Content(10, 100, 23, 7, {"head": (84, 84), "left": (84, 84), "right": (84, 84)})
+VECTORS = Content(500, 200, 23, 7)
+FILMS_84 = Content(40, 100, 23, 7, {"head": (84, 84), "left": (84, 84), "right": (84, 84)})
 FILMS_96 = Content(20, 120, 14, 14, {"head": (96, 96), "left": (96, 96), "right": (96, 96)})
 SCENARIOS = (
     Scenario("low-dim, sequence 16", VECTORS, 16, 16, (*LOW_DIM, *ROBOMIMIC)),
-    Scenario("three 84x84, sequence 16", FILMS_84, 16, 16, (*CAMERAS, *ROBOMIMIC)),
+    Scenario("three 84x84, sequence 16", FILMS_84, 16, 16, (*CAMERAS, *ROBOMIMIC), batch=16),
     Scenario("three 96x96, chunk 100", FILMS_96, 1, 100, (*CAMERAS, AS_FLOAT, *LEROBOT)),
     Scenario("three 96x96, no chunk", FILMS_96, 1, 1, (*CAMERAS, AS_FLOAT, *LEROBOT)),
 )

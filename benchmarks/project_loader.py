@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -33,13 +34,11 @@ def open_round(path: Path, task: Task) -> Epoch:
         cameras={name: (3, *size) for name, size in content.cameras.items()},
     )
     data = DaggerRounds(interface, path, rounds=["."], cache=cast(Cache, task.cache))
-    order = SampleOrder(np.arange(len(data)), batch_size=task.batch)
-    steps = order.steps_per_pass
-    passes = iter(range(0, sys.maxsize, steps))
+    seeds = count()
 
     def epoch() -> Iterator[int]:
-        first = next(passes)
-        for indices in order.from_step(first, first + steps):
+        order = SampleOrder(np.arange(len(data)), batch_size=task.batch, seed=next(seeds))
+        for indices in order.from_step(0, order.steps_per_pass):
             batch = data.__getitems__(indices)
             if task.pixels == "float32":
                 for name in content.cameras:
@@ -50,23 +49,25 @@ def open_round(path: Path, task: Task) -> Epoch:
 
 
 def open_arrays(path: Path, task: Task) -> Epoch:
-    """Return the limit: windows gathered from arrays in memory, with nothing around it."""
+    """Return the limit: windows gathered into one batch, over and over, from arrays in memory."""
     everything = list(task.content.generate())
     flat = {key: np.concatenate([arrays[key] for arrays in everything]) for key in everything[0]}
     frames = len(flat["state"])
     windows = {key: np.arange(task.obs_steps) for key in flat}
     windows["action"] = np.arange(task.chunk)
+    batch = {
+        key: np.empty((task.batch, len(windows[key]), *values.shape[1:]), values.dtype)
+        for key, values in flat.items()
+    }
     rng = np.random.default_rng(0)
 
     def epoch() -> Iterator[int]:
         starts = rng.permutation(frames - max(map(len, windows.values())) + 1)
         for first in range(0, len(starts) - task.batch + 1, task.batch):
             chosen = starts[first : first + task.batch, None]
-            batch = {
-                key: torch.from_numpy(values.take(chosen + windows[key], axis=0, mode="clip"))
-                for key, values in flat.items()
-            }
-            yield len(batch["action"])
+            for key, values in flat.items():
+                values.take(chosen + windows[key], axis=0, out=batch[key], mode="clip")
+            yield task.batch
 
     return epoch
 
