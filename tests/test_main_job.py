@@ -36,9 +36,15 @@ def trained(tmp_path):
             "evaluation.max_steps": 20,
             "evaluation.videos": 1,
             "data.batch_size": 8,
+            "train.ema_decay": 0.9,
+            "train.checkpoints.keep_last": 1,
+            "validation": "{fraction: 0.25, every: 1}",
         }
     )
-    assert offline_trainer.main(["--train_config", str(EXP3), *settings]) == 0
+    command = ["--train_config", str(EXP3), *settings]
+    assert offline_trainer.main([*command, "--dry_run"]) == 0
+    assert offline_trainer.main([*command, "--set", "train.steps=3"]) == 0
+    assert offline_trainer.main(command) == 0  # goes on to step 6
     return run
 
 
@@ -46,6 +52,8 @@ def test_expert_episodes_become_a_trained_and_evaluated_policy(trained, tmp_path
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     evaluations = [line for line in lines if "evaluation/success_rate" in line]
     assert [line["step"] for line in evaluations] == [3, 6]
+    assert all(line["validation/action_mae"] > 0 for line in evaluations)
+    assert [path.name for path in trained.glob("epoch_*")] == ["epoch_2"]
     assert list((trained / "videos" / "epoch_2").glob("episode_10000000_*.mp4"))
     assert list((trained / "tensorboard").glob("events.*"))
 

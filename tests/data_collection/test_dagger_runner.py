@@ -105,6 +105,7 @@ def test_starting_a_finished_experiment_again_repeats_nothing(finished):
     assert {p: p.stat().st_mtime_ns for p in (finished / "train").rglob("*.pt")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_runner_killed_at_random_moments_ends_with_the_same_hashes(finished, tmp_path, seed):
     folder, log = tmp_path / "killed", tmp_path / "log.txt"
