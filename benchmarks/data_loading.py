@@ -82,7 +82,7 @@ LEROBOT = (
     Loader("lerobot", "video", "pyav", "float32"),
     Loader("lerobot", "images", "none", "float32", cold=True),
 )
-VECTORS = Content(500, 200, 23, 7)
+VECTORS = Content(1000, 200, 23, 7)
 FILMS_84 = Content(40, 100, 23, 7, {"head": (84, 84), "left": (84, 84), "right": (84, 84)})
 FILMS_96 = Content(20, 120, 14, 14, {"head": (96, 96), "left": (96, 96), "right": (96, 96)})
 SCENARIOS = (
