@@ -89,6 +89,11 @@ class Cast:
             student_checkpoint=self._student.checkpoint if self._student else None,
         )
 
+    @property
+    def labelling_seconds(self) -> float:
+        """Return the time spent on label chunks so far."""
+        return self._labeller.seconds if self._labeller else 0.0
+
     def close(self) -> None:
         """Close the environments."""
         for environment in self.environments:
@@ -101,10 +106,14 @@ class Cast:
 
     def _driver(self, loaded: Loaded[CollectConfig], index: int) -> Driver:
         driver = self.config.drivers[index]
+        try:
+            noise = driver.noise_factor(self.environments[0].action_dim)
+        except ValueError as error:
+            raise ConfigError(f"{loaded.at('drivers', index)}: {error}") from error
         if driver.teacher is None:
-            return Driver(self.teacher, driver.noise)
+            return Driver(self.teacher, noise)
         at = loaded.under("drivers", index, "teacher")
-        return Driver(build(teachers, driver.teacher, at, {"root": loaded.root}), driver.noise)
+        return Driver(build(teachers, driver.teacher, at, {"root": loaded.root}), noise)
 
     def _chunk_labeller(self, loaded: Loaded[CollectConfig]) -> ChunkLabeller | None:
         labels = self.config.labels

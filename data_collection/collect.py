@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
@@ -19,12 +21,35 @@ from data_collection.workers import WorkerPool
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError, UserError
+from trainer.files import write_text_atomically
 
 _log = logging.getLogger(__name__)
 
-_CONFIG = "config.yaml"
+_CONFIG, _TIMING = "config.yaml", "timing.json"
 _RECORDED = "recorded"
 """Section of the round's config which the environment itself filled in."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long collecting a round took, over its last start; the episodes do not depend on it."""
+
+    frames: int
+    seconds: float
+    labelling_seconds: float
+    """Spent by all workers together on label chunks."""
+
+    @classmethod
+    def read(cls, round_folder: Path) -> Timing:
+        """Return the timing of a collected round."""
+        return cls(**json.loads((round_folder / _TIMING).read_text()))
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return (
+            f"{self.frames} frames in {self.seconds:.1f} s, {self.frames / self.seconds:.0f} a "
+            f"second; label chunks took {self.labelling_seconds:.1f} s of the workers' time"
+        )
 
 
 def collect_round(loaded: Loaded[CollectConfig]) -> Path:
@@ -53,7 +78,9 @@ def collect_round(loaded: Loaded[CollectConfig]) -> Path:
             _refuse_other_config(folder, content)
             writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))
             writer.adopt()
-            _collect(config, pool, writer)
+            timing = _collect(config, pool, writer)
+            _log.info("%s", timing)
+            write_text_atomically(folder / _TIMING, json.dumps(asdict(timing)) + "\n")
         writer.adopt()  # what a worker left when it was killed
         seal(folder)
     except EpisodeError as error:
@@ -61,14 +88,17 @@ def collect_round(loaded: Loaded[CollectConfig]) -> Path:
     return folder
 
 
-def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> None:
+def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> Timing:
     """Have attempts made in order until ``config.episodes`` episodes are written.
 
     An attempt begins only while all earlier ones together could still be too few. So the episodes
     of the round are the first successes in the order of the attempts, whoever is quicker.
     """
     records = writer.records
-    found, failed, frames, begin = len(records), 0, 0, time.perf_counter()
+    found, begin = len(records), time.perf_counter()
+    played = failed = frames = 0
+    labelling = 0.0
+    broken: list[str] = []
     attempts = iter(job for job in map(config.job, range(config.attempts)) if job.id not in records)
     if found:
         _log.info("going on with %d episodes that are there already", found)
@@ -80,29 +110,44 @@ def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> No
                     break
                 pool.submit(job)
             if not pool.outstanding:
-                raise UserError(
-                    f"only {len(records)} of {config.attempts} attempts succeeded, "
-                    f"{config.episodes} episodes were asked for; raise max_attempts, keep "
-                    "failures (keep_failures: true), or choose a better teacher"
-                )
+                _check_complete(config, len(records), broken)
+                break
             for outcome in pool.outcomes():
+                played += 1
+                labelling += outcome.labelling_seconds
                 if outcome.record is None:
                     failed += 1
+                    broken += [outcome.job.id] if outcome.failure else []
                 else:
                     writer.enter(outcome.record)
                     frames += outcome.record.length
                     failed += not outcome.record.attributes.success
                 bar.update(len(records) - bar.n)
-                share = _share(len(records) - found, failed, config)
-                bar.set_postfix(success=f"{share:.2f}", refresh=False)
-    seconds = time.perf_counter() - begin
-    _log.info("%d frames in %.1f s, %.0f a second", frames, seconds, frames / seconds)
+                bar.set_postfix(success=f"{1 - failed / played:.2f}", refresh=False)
+    return Timing(frames, time.perf_counter() - begin, labelling)
 
 
-def _share(written: int, failed: int, config: CollectConfig) -> float:
-    """Return the share of this run's attempts that succeeded."""
-    attempts = written if config.keep_failures else written + failed
-    return (attempts - failed) / attempts
+def _check_complete(config: CollectConfig, written: int, broken: Sequence[str]) -> None:
+    """Raise UserError when too few episodes are there and no attempt is left."""
+    names = ", ".join(broken)
+    if broken and written >= config.min_completed * config.episodes:
+        _log.warning(
+            "%d of %d episodes are complete, the round goes on without these, which broke down: %s",
+            written,
+            config.episodes,
+            names,
+        )
+        return
+    advice = "raise max_attempts, keep failures (keep_failures: true), or choose a better teacher"
+    if broken:
+        advice = (
+            f"these broke down {config.max_retries + 1} times each: {names}; mend what the "
+            f"warnings above say, or go on with fewer (min_completed is {config.min_completed:g})"
+        )
+    raise UserError(
+        f"only {written} of {config.attempts} attempts succeeded, {config.episodes} episodes were "
+        f"asked for; {advice}"
+    )
 
 
 def _refuse_other_config(

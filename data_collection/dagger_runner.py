@@ -11,51 +11,51 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from data_collection.collect import collect_round
-from data_collection.dagger_report import write_report
-from data_collection.dagger_schema import DaggerConfig
-from data_collection.dagger_state import RoundRecord, TimedSteps
-from data_collection.schema import CollectConfig
+from data_collection.dagger.guard import choose_driver, set_aside_if_worse
+from data_collection.dagger.records import RoundRecord, TimedSteps
+from data_collection.dagger.report import write_report
+from data_collection.dagger.schema import DaggerConfig
+from data_collection.dagger.steps import DaggerSteps
+from data_collection.dagger.tensorboard import log_round
+from data_collection.label_error import label_errors, root_mean_square
+from data_collection.schema import EXECUTION_KEYS
 from data_collection.teachers import teachers
 from data_collection.teachers.check import check_teacher
-from trainer import offline_trainer
 from trainer.acting import load_policy
-from trainer.build import load_experiment
-from trainer.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint
+from trainer.checkpoint import Checkpoint
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.distributed import choose_device
-from trainer.errors import ConfigError, UserError
-from trainer.evaluate import Evaluation, evaluate
+from trainer.errors import ConfigError
+from trainer.evaluate import Evaluation
 from trainer.files import write_text_atomically
 from trainer.registry import environments, load_plugins
-from trainer.schema import EvaluationConfig, RolloutConfig
 from trainer.signature import build
 from trainer.yaml_file import to_yaml
 
 _log = logging.getLogger(__name__)
 
-_EXECUTION = ("workers", "environments_per_worker", "save_dir", "n_rounds")
+_CHANGEABLE = (*EXECUTION_KEYS, "n_rounds")
+"""What may be another value when an experiment is started again."""
 
 
 class DaggerRunner:
     """One experiment in one folder.
 
     The folder holds ``data/round_{NNN}``, ``train/round_{NNN}/epoch_{N}``, ``rounds/{NNN}.json``
-    (figures), ``configs/`` (the generated YAMLs), ``report.html`` and ``summary.json``.
+    (figures), ``configs/`` (the generated YAMLs), ``videos/``, ``tensorboard/``, ``report.html``
+    and ``summary.json``.
     """
 
     def __init__(self, loaded: Loaded[DaggerConfig]) -> None:
         self.loaded = loaded
         self.config = loaded.config
         self.folder = loaded.root / Path(loaded.config.save_dir).expanduser()
+        self.steps = DaggerSteps(loaded, self.folder)
         load_plugins(loaded.config.plugins, loaded.root, loaded.under("plugins"))
 
     def run(self) -> list[RoundRecord]:
@@ -77,158 +77,49 @@ class DaggerRunner:
         path = self.folder / "rounds" / f"{index:03d}.json"
         if path.exists():
             return RoundRecord.read(path)
-        timed = TimedSteps(self.folder / "rounds" / f".{index:03d}.times.json")
-        driver = self._driver(earlier) if earlier else None
+        timed = TimedSteps(path.with_name(f".{index:03d}.times.json"))
+        driver = choose_driver(self.folder, earlier) if earlier else None
         with timed.step("collect"):
-            data = collect_round(self._collect_config(index, driver))
+            data = self.steps.collect(index, driver)
         with timed.step("train"):
-            checkpoint = self._train(index, driver)
+            checkpoint = self.steps.train(index, driver)
         with timed.step("evaluate"):
-            evaluation, videos = self._evaluate(index, checkpoint)
+            student = load_policy(checkpoint, choose_device("auto"))
+            evaluation, videos = self.steps.evaluate(index, student)
+            label_error = self._label_error(index, driver)
+        _log.info("round %d: %s", index, evaluation)
         record = RoundRecord.of_round(
-            index, self.folder, data, checkpoint, evaluation, videos, timed.seconds, driver
+            index,
+            self.folder,
+            data=data,
+            driver=driver,
+            checkpoint=checkpoint,
+            evaluation=evaluation,
+            label_error=label_error,
+            videos=videos,
+            seconds=timed.seconds,
         )
-        if earlier:
-            self._guard(record, earlier)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        set_aside_if_worse(record, earlier, keep=self.config.phase2.keep_better_driver)
+        log_round(self.folder, record, earlier)
         write_text_atomically(path, record.to_json())
         return record
 
-    # ---- steps -----------------------------------------------------------------------------------
-
-    def _collect_config(self, index: int, driver: Checkpoint | None) -> Loaded[CollectConfig]:
-        config, phase1, phase2 = self.config, self.config.phase1, self.config.phase2
-        tree: dict[str, object] = {
-            "plugins": list(config.plugins),
-            "save_dir": str(self.folder / "data"),
-            "round": index,
-            "seed": config.first_seed(index),
-            "environment": config.environment.model_dump(mode="json"),
-            "teacher": config.teacher.model_dump(mode="json"),
-            "recording": config.recording.model_dump(mode="json"),
-            "keep_failures": True,
-            "stop_on_success": config.evaluation.stop_on_success,
-            "workers": config.workers,
-            "environments_per_worker": config.environments_per_worker,
-            "labels": phase2.labels.model_dump(mode="json")
-            | {"horizon": phase2.labels.horizon or self._chunk()},
-        }
+    def _label_error(self, index: int, driver: Checkpoint | None) -> dict[str, float] | None:
+        """Return how far the driver was from the labels of phase I, and of what it visited."""
         if driver is None:
-            tree |= {
-                "episodes": phase1.episodes,
-                "max_steps": phase1.max_steps,
-                "drivers": [source.model_dump(mode="json") for source in phase1.sources],
-            }
-        else:
-            student = phase2.model_dump(
-                mode="json",
-                include={"execute_horizon", "temporal_ensembling", "inference_batch", "mixing"},
-            )
-            tree |= {
-                "episodes": phase2.rollouts,
-                "max_steps": phase2.max_steps,
-                "student": student | {"checkpoint": str(driver.folder)},
-            }
-        return load_config(self._save_yaml(f"{index:03d}_collect", tree), CollectConfig)
-
-    def _train(self, index: int, driver: Checkpoint | None) -> Checkpoint:
-        train = self.config.train
-        save_dir = self.folder / "train" / f"round_{index:03d}"
-        settings: dict[str, object] = {
-            **train.set,
-            "seed": self.config.seed,
-            "train.save_dir": str(save_dir),
-            "data.dataset.params.rounds": [
-                str(self.folder / "data" / f"round_{i:03d}") for i in range(index + 1)
-            ],
-            "evaluation": None,
+            return None
+        saved = load_policy(driver, choose_device("auto"))
+        return {
+            "teacher": root_mean_square(label_errors(saved, self.steps.data(0))),
+            "student": root_mean_square(label_errors(saved, self.steps.data(index))),
         }
-        if driver is not None and train.start == "previous":
-            settings["train.load_dir"] = str(driver.folder)
-        overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        tree = load_experiment(self.loaded.root / train.config, overrides)
-        path = self._save_yaml(f"{index:03d}_train", tree.resolved)
-        arguments = ["--train_config", str(path)]
-        if train.nproc_per_node == 1:
-            code = offline_trainer.main(arguments)
-        else:
-            code = subprocess.run(
-                [
-                    *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-                    f"--nproc_per_node={train.nproc_per_node}",
-                    str(Path(offline_trainer.__file__)),
-                    *arguments,
-                ]
-            ).returncode
-        if code:
-            raise UserError(f"training of round {index} ended with exit code {code}: see above")
-        checkpoint = newest_checkpoint(save_dir)
-        if checkpoint is None:
-            raise UserError(f"training of round {index} left no checkpoint in {save_dir}")
-        return open_checkpoint(checkpoint.folder)
-
-    def _evaluate(self, index: int, checkpoint: Checkpoint) -> tuple[Evaluation, list[Path]]:
-        config = self.config.evaluation
-        filmed = config.video_every > 0 and index % config.video_every == 0
-        rollout = config.model_dump(include=set(RolloutConfig.model_fields))
-        folder = self.folder / "videos" / f"round_{index:03d}"
-        saved = load_policy(checkpoint, choose_device("auto"))
-        evaluation = evaluate(
-            saved.policy,
-            saved.config.interface.to_interface(),
-            self.config.environment,
-            EvaluationConfig(every=1, videos=config.videos if filmed else 0, **rollout),
-            at=self.loaded.under("environment"),
-            episodes=config.episodes,
-            seed=config.seed,
-            video_folder=folder,
-        )
-        _log.info("round %d: %s", index, evaluation)
-        return evaluation, sorted(folder.glob("*.mp4"))
-
-    # ---- who drives ------------------------------------------------------------------------------
-
-    def _driver(self, earlier: Sequence[RoundRecord]) -> Checkpoint:
-        """Return the newest student fit to drive: finite, and not one that the guard set aside."""
-        for record in reversed(earlier):
-            if record.set_aside:
-                continue
-            checkpoint = open_checkpoint(self.folder / record.checkpoint)
-            if _is_finite(checkpoint):
-                return checkpoint
-            _log.warning("%s holds NaN or infinite weights: refused", checkpoint.folder)
-        raise UserError(f"{self.folder}: no round has left a student with finite weights")
-
-    def _guard(self, record: RoundRecord, earlier: Sequence[RoundRecord]) -> None:
-        """Say so, and by option set the student aside, when it does worse on the same seeds."""
-        before = next(r for r in reversed(earlier) if not r.set_aside)
-        worse = record.success_rate < before.success_interval[0] or (
-            record.success_rate == before.success_rate
-            and record.mean_return < before.mean_return - 2 * before.return_error()
-        )
-        if not worse:
-            return
-        record.set_aside = self.config.phase2.keep_better_driver
-        _log.warning(
-            "round %d does worse than round %d on the same seeds (success %.2f after %.2f, return "
-            "%.1f after %.1f)%s",
-            record.round,
-            before.round,
-            record.success_rate,
-            before.success_rate,
-            record.mean_return,
-            before.mean_return,
-            f"; round {before.round} drives on" if record.set_aside else "",
-        )
-
-    # ---- the experiment's folder -----------------------------------------------------------------
 
     def _claim_folder(self) -> None:
         path = self.folder / "config.yaml"
         content = dict(self.loaded.resolved)
         if path.exists():
             differences = config_differences(
-                load_config(path, DaggerConfig).resolved, content, _EXECUTION
+                load_config(path, DaggerConfig).resolved, content, _CHANGEABLE
             )
             if differences:
                 raise ConfigError(
@@ -263,40 +154,18 @@ class DaggerRunner:
         write_text_atomically(path, figures.to_json())
         return figures
 
-    def _chunk(self) -> int:
-        experiment = load_experiment(
-            self.loaded.root / self.config.train.config,
-            [f"{key}={json.dumps(value)}" for key, value in self.config.train.set.items()],
-        )
-        return experiment.config.interface.chunk
-
-    def _save_yaml(self, name: str, tree: Mapping[str, object]) -> Path:
-        path = self.folder / "configs" / f"{name}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(path, to_yaml(tree))
-        return path
-
-
-def _is_finite(checkpoint: Checkpoint) -> bool:
-    return all(
-        bool(torch.isfinite(value).all())
-        for name in checkpoint.components()
-        for value in checkpoint.component(name).values()
-        if value.is_floating_point()
-    )
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run an experiment, or every line of a sweep, and return the exit code."""
     args = _parser().parse_args(arguments)
     for overrides in _sweep(args.sweep):
         loaded = load_config(args.dagger_config, DaggerConfig, [*overrides, *args.set])
-        records = DaggerRunner(loaded).run()
-        best = max(records, key=lambda r: (r.success_rate, r.mean_return))
+        runner = DaggerRunner(loaded)
+        records = runner.run()
+        best = max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
         sys.stdout.write(
-            f"last round: success {records[-1].success_rate:.2f}, return "
-            f"{records[-1].mean_return:.1f}; best round {best.round}; report: "
-            f"{Path(loaded.config.save_dir) / 'report.html'}\n"
+            f"last round: {records[-1].evaluation}\n"
+            f"best round: {best.round}; report: {runner.folder / 'report.html'}\n"
         )
     return 0
 
@@ -315,7 +184,9 @@ def _parser() -> argparse.ArgumentParser:
         "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml",
     )
     parser.add_argument("--dagger_config", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--sweep", type=Path, metavar="FILE", help="JSON lines of overrides")
+    parser.add_argument(
+        "--sweep", type=Path, metavar="FILE", help="JSON lines of dotted overrides, one run a line"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one value"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.environment import Environment
 from trainer.errors import DataError, UserError
-from trainer.rollout import EpisodeResult, RolloutJob
+from trainer.rollout import EpisodeResult, RolloutError, RolloutJob
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,29 @@ class Ready:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A job is done: ``record`` is the written episode's, None when it failed and was dropped."""
+    """A job is done: ``record`` is the written episode's, None when there is none.
+
+    That is so when its episode was dropped as no success, or when it broke down again and again;
+    then ``failure`` says how.
+    """
 
     job: RolloutJob
     record: EpisodeRecord | None
+    failure: str | None = None
+    labelling_seconds: float = 0.0
+    """Spent on label chunks since the worker's last outcome."""
 
 
-Message = Ready | Outcome | UserError
-"""What a worker sends; an error is its last message."""
+@dataclass(frozen=True)
+class Breakdown:
+    """The job's rollout raised what no user can mend."""
+
+    job: RolloutJob
+    reason: str
+
+
+Message = Ready | Outcome | Breakdown | UserError
+"""What a worker sends; a breakdown or an error is its last message."""
 
 
 def play(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
@@ -62,6 +78,9 @@ def play(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) ->
         connection.send(DataError(str(error)))
     except UserError as error:
         connection.send(error)
+    except RolloutError as error:
+        reason = "".join(traceback.format_exception(error.__cause__))
+        connection.send(Breakdown(error.job, reason))
 
 
 def described(environment: Environment) -> dict[str, object]:
@@ -84,6 +103,7 @@ class _Player:
         self._connection = connection
         self._sending = threading.Lock()
         self._jobs: dict[str, RolloutJob] = {}
+        self._labelling_told = 0.0
         self._cast = Cast(loaded, loaded.config.environments_per_worker)
 
     def play(self) -> None:
@@ -101,7 +121,7 @@ class _Player:
         if result.success or self._config.keep_failures:
             writer.submit(result.id, arrays, self._cast.attributes(result))
         else:
-            self._send(Outcome(self._jobs.pop(result.id), None))
+            self._send(self._outcome(result.id, None))
 
     def _next_job(self) -> RolloutJob:
         job: RolloutJob = self._connection.recv()
@@ -114,7 +134,12 @@ class _Player:
             yield self._next_job()
 
     def _report(self, record: EpisodeRecord) -> None:
-        self._send(Outcome(self._jobs.pop(record.id), record))
+        self._send(self._outcome(record.id, record))
+
+    def _outcome(self, rollout_id: str, record: EpisodeRecord | None) -> Outcome:
+        spent = self._cast.labelling_seconds
+        since, self._labelling_told = spent - self._labelling_told, spent
+        return Outcome(self._jobs.pop(rollout_id), record, labelling_seconds=since)
 
     def _send(self, message: Message) -> None:
         with self._sending:  # the writer's thread reports too

@@ -75,13 +75,13 @@ class EpisodeBuffer:
 class Driver:
     """Who acts in an episode: a teacher, or (``teacher`` None) the planned actions of a student.
 
-    ``noise`` is the standard deviation of Gaussian noise on executed actions, in action units. The
-    label stays the labelling teacher's own, so that the learner sees how to come back (DART, Laskey
-    et al. 2017).
+    ``noise`` (A, A) times standard normal numbers is added to executed actions; None adds none.
+    The label stays the labelling teacher's own, so that the learner sees how to come back (DART,
+    Laskey et al. 2017).
     """
 
     teacher: Teacher | None
-    noise: float = 0.0
+    noise: np.ndarray | None = None
 
 
 class EpisodeHooks(RolloutHooks):
@@ -131,13 +131,13 @@ class EpisodeHooks(RolloutHooks):
         episode = self._episodes[slot.index]
         episode.label = self._teacher.act(slot.environment, slot.observation, slot.generator)
         # Along an undisturbed teacher's own path its actions are the chunk already.
-        own_path = episode.driver.teacher is self._teacher and episode.driver.noise == 0
+        own_path = episode.driver.teacher is self._teacher and episode.driver.noise is None
         if self._labeller and episode.chunks and not own_path:
             self._labeller.add(slot, episode.chunks)
         action, episode.actor = self._act(slot, planned, episode)
-        if episode.driver.noise == 0:
+        if episode.driver.noise is None:
             return action
-        disturbance = episode.driver.noise * slot.generator.standard_normal(action.shape)
+        disturbance = episode.driver.noise @ slot.generator.standard_normal(len(action))
         return (action + disturbance).astype(np.float32)
 
     def _act(

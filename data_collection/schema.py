@@ -20,7 +20,9 @@ from trainer.rollout import RolloutJob
 from trainer.schema import ComponentSpec, RolloutConfig, Strict
 from trainer.seeding import stream_seed
 
-EXECUTION_KEYS = frozenset({"save_dir", "workers", "environments_per_worker"})
+EXECUTION_KEYS = frozenset(
+    {"save_dir", "workers", "environments_per_worker", "max_retries", "min_completed"}
+)
 """How a round is made, not what is in it: these may change between a start and its resumption."""
 
 
@@ -31,8 +33,33 @@ class DriverConfig(Strict):
     """A weaker teacher; None is the labelling teacher itself."""
     noise: NonNegativeFloat = 0.0
     """Standard deviation of Gaussian noise on executed actions; labels stay the teacher's."""
+    noise_covariance: list[list[float]] | None = None
+    """Covariance (A, A) of that noise instead, such as ``python -m data_collection.dart`` gives."""
     share: PositiveFloat = 1.0
     """Its part of the episodes, relative to the other drivers'."""
+
+    @model_validator(mode="after")
+    def _one_noise(self) -> DriverConfig:
+        if self.noise and self.noise_covariance is not None:
+            raise ValueError("noise and noise_covariance say the same thing; leave one out")
+        return self
+
+    def noise_factor(self, action_dim: int) -> np.ndarray | None:
+        """Return F (A, A) with F Fᵀ the covariance of the noise, None without noise.
+
+        Raises:
+            ValueError: The covariance is not one of ``action_dim`` dimensions.
+        """
+        if self.noise_covariance is None:
+            return self.noise * np.eye(action_dim) if self.noise else None
+        covariance = np.array(self.noise_covariance, dtype=np.float64)
+        shape = (action_dim, action_dim)
+        if covariance.shape != shape or not np.allclose(covariance, covariance.T):
+            raise ValueError(f"noise_covariance: expected a symmetric matrix of shape {shape}")
+        values, vectors = np.linalg.eigh(covariance)
+        if values.min() < -1e-9 * max(1.0, values.max()):
+            raise ValueError("noise_covariance: a covariance has no negative eigenvalue")
+        return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 class StudentConfig(RolloutConfig):
@@ -81,6 +108,11 @@ class CollectConfig(Strict):
     workers: PositiveInt | None = None
     """Processes; as many as CPUs by default."""
     environments_per_worker: PositiveInt = 1
+    max_retries: NonNegativeInt = 2
+    """How often a rollout that breaks down is played again, with the same seed."""
+    min_completed: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of ``episodes`` with which a round is complete although others broke down for
+    good."""
 
     @model_validator(mode="after")
     def _no_evaluation_seeds(self) -> CollectConfig:

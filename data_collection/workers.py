@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -12,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
 
-from data_collection.player import Message, Outcome, Ready, play
+from data_collection.player import Breakdown, Message, Outcome, Ready, play
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
@@ -25,6 +26,8 @@ _PREFETCHED_JOBS = 2
 
 _DEATHS_IN_A_ROW = 3
 
+_EXIT_CODES = "negative codes are signals, and -9 often means that memory ran out"
+
 _OWN_PLUGINS = "data_collection."
 """Plugins known to raise nothing but ImportError, which the fork server can stand."""
 
@@ -34,8 +37,9 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 class WorkerPool:
     """Workers that take jobs and report outcomes, in no particular order.
 
-    A worker that is killed is replaced, and its jobs are done again. Use it as a context manager;
-    on entering, ``recorded`` becomes what the workers say about their environment.
+    A worker that is killed is replaced, and its jobs are done again; a job with which workers
+    break down more than ``max_retries`` times is given up. Use it as a context manager; on
+    entering, ``recorded`` becomes what the workers say about their environment.
 
     Raises:
         UserError: On entering, when the environment or the teacher cannot be built.
@@ -52,6 +56,7 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._size = workers
         self._deaths = 0
+        self._breakdowns: Counter[str] = Counter()
         self.recorded: dict[str, object] = {}
 
     def __enter__(self) -> WorkerPool:
@@ -111,34 +116,60 @@ class WorkerPool:
             try:
                 message: Message = worker.connection.recv()
             except (EOFError, ConnectionResetError):
-                self._replace(worker)
+                done += self._replace(worker)
                 continue
             if isinstance(message, UserError):
                 raise message
             if isinstance(message, Ready):
                 self.recorded = message.recorded
+            elif isinstance(message, Breakdown):
+                worker.broke_down = True
+                done += self._broken(worker, message.job, message.reason)
             else:
                 self._deaths = 0
                 del worker.jobs[message.job.id]
                 done.append(message)
         return done
 
-    def _replace(self, dead: _Worker) -> None:
-        """Start another worker on the jobs of a dead one; raise UserError when all of them die."""
+    def _replace(self, dead: _Worker) -> list[Outcome]:
+        """Start another worker on the jobs of a dead one, and return those that are given up.
+
+        Raises:
+            UserError: Workers die before they play anything.
+        """
         dead.process.join()
-        self._deaths += 1
-        playing = ", ".join(dead.jobs) or "nothing yet"
-        cause = f"a worker died (exit code {dead.process.exitcode}) while it played {playing}"
-        if self._deaths >= _DEATHS_IN_A_ROW:
-            raise UserError(
-                f"{cause}; it is number {self._deaths} in a row. A negative code is a signal: -9 "
-                "often means that memory ran out; then use fewer workers"
-            )
-        _log.warning("%s; its episodes are played again", cause)
+        given_up: list[Outcome] = []
+        if not dead.broke_down:
+            playing = list(dead.jobs.values())[: self._loaded.config.environments_per_worker]
+            cause = f"a worker died (exit code {dead.process.exitcode}: {_EXIT_CODES})"
+            self._deaths += not playing
+            if self._deaths >= _DEATHS_IN_A_ROW:
+                raise UserError(f"{cause} before it played anything, the third in a row")
+            _log.warning("%s while it played %s", cause, ", ".join(j.id for j in playing) or "none")
+            for job in playing:
+                given_up += self._broken(dead, job, cause)
         successor = self._start()
         for job in dead.jobs.values():
             successor.give(job)
         self._workers[self._workers.index(dead)] = successor
+        return given_up
+
+    def _broken(self, worker: _Worker, job: RolloutJob, reason: str) -> list[Outcome]:
+        """Return the outcome of a job that broke down once too often, and nothing before that."""
+        self._breakdowns[job.id] += 1
+        times, retries = self._breakdowns[job.id], self._loaded.config.max_retries
+        again = times <= retries
+        _log.warning(
+            "rollout %s (seed %d) broke down, %s:\n%s",
+            job.id,
+            job.seed,
+            f"retry {times} of {retries} follows" if again else "it is given up",
+            reason,
+        )
+        if again:
+            return []
+        del worker.jobs[job.id]
+        return [Outcome(job, None, reason)]
 
     def _stop(self) -> None:
         for worker in self._workers:
@@ -155,6 +186,8 @@ class _Worker:
         self.process = process
         self.connection = connection
         self.jobs: dict[str, RolloutJob] = {}
+        self.broke_down = False
+        """Whether it has said so itself, and of which job."""
 
     def give(self, job: RolloutJob) -> None:
         self.jobs[job.id] = job

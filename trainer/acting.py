@@ -22,6 +22,7 @@ from trainer.weights import load_components
 class SavedPolicy:
     """A policy with its acting weights, and the experiment that it comes from."""
 
+    checkpoint: Path
     policy: Policy
     config: ExperimentConfig
     environment: ComponentSpec | None
@@ -50,6 +51,7 @@ def load_policy(checkpoint: Checkpoint, device: torch.device) -> SavedPolicy:
     policy.requires_grad_(False)
     policy.eval()
     return SavedPolicy(
+        checkpoint.folder,
         policy.to(device),
         experiment.config,
         resolved.config.environment,

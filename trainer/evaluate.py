@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -48,11 +49,14 @@ class Evaluation:
     mean_length: float
     seconds_per_decision: float
     seconds: float
+    returns: tuple[float, ...] = ()
+    """Of each episode, in the order in which they ended."""
+    lengths: tuple[int, ...] = ()
 
     def figures(self) -> dict[str, float]:
         """Return the figures under the names they are logged by."""
         low, high = self.success_interval
-        plain = {k: v for k, v in asdict(self).items() if k != "success_interval"}
+        plain = {k: v for k, v in asdict(self).items() if not isinstance(v, tuple)}
         plain |= {"success_low": low, "success_high": high}
         return {f"evaluation/{name}": float(value) for name, value in plain.items()}
 
@@ -63,8 +67,13 @@ class Evaluation:
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
         """Return what ``to_json`` wrote."""
-        plain = json.loads(text)
-        return cls(**plain | {"success_interval": tuple(plain["success_interval"])})
+        return cls.from_plain(json.loads(text))
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
+        """Return the figures of the mapping that ``to_json`` wrote."""
+        tuples = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
+        return cls(**{**plain, **tuples})
 
     def __str__(self) -> str:
         """Return one line for people."""
@@ -100,6 +109,8 @@ def summarize(results: Sequence[EpisodeResult], seconds: float) -> Evaluation:
         mean_length=float(np.mean([r.length for r in results])),
         seconds_per_decision=sum(r.seconds_deciding for r in results) / max(decisions, 1),
         seconds=seconds,
+        returns=tuple(returns.tolist()),
+        lengths=tuple(r.length for r in results),
     )
 
 

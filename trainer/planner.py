@@ -67,7 +67,7 @@ class PolicyPlanner:
         self._chunks: list[deque[np.ndarray]] = [
             deque(maxlen=interface.chunk) for _ in range(inference_batch)
         ]
-        with _acting(policy):
+        with acting(policy):
             self._fresh_state = policy.initial_state(inference_batch)
         self._state = {key: rows.clone() for key, rows in self._fresh_state.items()}
 
@@ -111,7 +111,7 @@ class PolicyPlanner:
 
     def plan(self, slots: Sequence[Slot]) -> None:
         """Append the next actions to each slot's queue; raise UserError when one is not finite."""
-        with _acting(self._policy):
+        with acting(self._policy):
             action_bha, self._state = self._policy.predict_action(
                 self._observation(slots), self._state, self._generators
             )
@@ -150,7 +150,7 @@ def ensemble(chunks: Sequence[np.ndarray], decay: float) -> np.ndarray:
 
 
 @contextmanager
-def _acting(policy: Policy) -> Iterator[None]:
+def acting(policy: Policy) -> Iterator[None]:
     """Evaluate without gradients on one thread, then put every mode back.
 
     One thread, because the order of a parallel sum (and with it the last bit) depends on how many

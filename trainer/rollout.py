@@ -12,15 +12,19 @@ Nothing here imports torch: an expert alone is driven without it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from trainer.environment import Environment, Observation, StepResult
+from trainer.errors import UserError
 from trainer.seeding import stream_seed
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,14 @@ class Planner(Protocol):
         ...
 
 
+class RolloutError(Exception):
+    """Something that is no user's mistake ended an episode; the cause says what."""
+
+    def __init__(self, job: RolloutJob) -> None:
+        super().__init__(f"rollout {job.id} (seed {job.seed}) failed")
+        self.job = job
+
+
 class RolloutHooks:
     """What a caller may see and decide at each step; this base changes nothing."""
 
@@ -156,21 +168,18 @@ def rollout(
 
     Raises:
         UserError: The environments do not fit the planner.
+        RolloutError: A simulator, a planner or a hook broke down.
     """
     hooks = hooks or RolloutHooks()
     if planner is not None:
         planner.check(environments)
-    obs_steps = 1 if planner is None else planner.obs_steps
     pending = iter(jobs)
 
     def start(slot: Slot) -> bool:
         job = next(pending, None)
         if job is None:
             return False
-        slot.start(job, obs_steps)
-        if planner is not None:
-            planner.reset(slot)
-        hooks.on_reset(slot)
+        _blaming(job, _start, slot, job, planner, hooks)
         return True
 
     running = [
@@ -184,12 +193,30 @@ def rollout(
         for slot in list(running):
             if planner is not None and not slot.planned:
                 continue
-            if _step(slot, hooks, max_steps, stop_on_success):
+            if _blaming(slot.job, _step, slot, hooks, max_steps, stop_on_success):
                 result = slot.result()
                 hooks.on_episode_end(slot, result)
                 yield result
                 if not start(slot):
                     running.remove(slot)
+
+
+def _blaming(job: RolloutJob, play: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Say whose episode it was when something breaks down; what users can mend passes."""
+    try:
+        return play(*args, **kwargs)
+    except UserError:
+        raise
+    except Exception as error:
+        raise RolloutError(job) from error
+
+
+def _start(slot: Slot, job: RolloutJob, planner: Planner | None, hooks: RolloutHooks) -> None:
+    """Begin the episode of a job."""
+    slot.start(job, 1 if planner is None else planner.obs_steps)
+    if planner is not None:
+        planner.reset(slot)
+    hooks.on_reset(slot)
 
 
 def _decide(planner: Planner, slots: Sequence[Slot]) -> None:

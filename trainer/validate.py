@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,7 +40,8 @@ def validate(policy: Policy, run: Run, config: ValidationConfig) -> dict[str, fl
         output = policy.compute_loss(batch, progress)
         weighted_loss = weighted_loss + output.loss * output.weight
         weight = weight + output.weight
-        error, count = _action_error(policy, batch, rows, run.config.seed)
+        seeds = [stream_seed(run.config.seed, "validation_action", int(row)) for row in rows]
+        error, count = _absolute_error(sampled_errors(policy, batch, seeds), batch)
         error_ha, count_ha = error_ha + error, count_ha + count
     figures = {
         "validation/loss": weighted_loss / weight,
@@ -51,16 +54,15 @@ def validate(policy: Policy, run: Run, config: ValidationConfig) -> dict[str, fl
     return {name: float(value) for name, value in figures.items()}
 
 
-def _action_error(
-    policy: Policy, batch: Batch, rows: np.ndarray, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Return the summed absolute error and the count of valid steps, both (H, A)."""
+def sampled_errors(policy: Policy, batch: Batch, seeds: Sequence[int]) -> Tensor:
+    """Return (B, H, A) the sampled minus the recorded actions, real units; a seed for each row."""
     observation = {k: v for k, v in batch.items() if k not in (ACTION, ACTION_IS_PAD)}
-    generators = [
-        torch.Generator().manual_seed(stream_seed(seed, "validation_action", int(row)))
-        for row in rows
-    ]
-    action, _ = policy.predict_action(observation, policy.initial_state(len(rows)), generators)
-    valid = ~batch[ACTION_IS_PAD][..., None].expand_as(action)
-    error = torch.where(valid, (action - batch[ACTION]).abs(), 0.0)
-    return error.sum(0), valid.float().sum(0)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    action, _ = policy.predict_action(observation, policy.initial_state(len(seeds)), generators)
+    return action - batch[ACTION]
+
+
+def _absolute_error(error_bha: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the summed absolute error and the count of valid steps, both (H, A)."""
+    valid = ~batch[ACTION_IS_PAD][..., None].expand_as(error_bha)
+    return torch.where(valid, error_bha.abs(), 0.0).sum(0), valid.float().sum(0)

@@ -17,7 +17,8 @@ from trainer.config import load_config
 from trainer.errors import ConfigError, UserError
 
 # An environment of no weight, so that what is measured here is the collecting. Seeds that are
-# divisible by 4 fail. The first episode with seed 6 kills its worker when asked to, once.
+# divisible by 4 fail. The first episode with seed 6 kills its worker when asked to, once; the
+# third step of seed ``breaks`` raises, always.
 TOY = """
 import os, signal, time
 from pathlib import Path
@@ -30,8 +31,11 @@ from trainer.registry import environments
 class Toy(Environment):
     control_hz, max_steps, action_dim = 10.0, 20, 1
 
-    def __init__(self, *, pause_s: float = 0.0, kill: str | None = None) -> None:
+    def __init__(
+        self, *, pause_s: float = 0.0, kill: str | None = None, breaks: int | None = None
+    ) -> None:
         self.observation_shapes = {STATE: (2,)}
+        self.breaks = breaks
         self.pause_s, self.kill = pause_s, Path(kill) if kill else None
 
     def reset(self, seed):
@@ -46,6 +50,8 @@ class Toy(Environment):
 
     def step(self, action):
         time.sleep(self.pause_s)
+        if self.seed == self.breaks and self.position > 1:
+            raise FloatingPointError("the simulation is unstable")
         self.position += float(action[0])
         success = self.position > 2 and self.seed % 4 != 0
         return StepResult(self.observe(), -self.position, False, False, success)
@@ -145,9 +151,33 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(project, tmp_path):
 
 
 def test_workers_that_all_die_end_the_collection(project):
-    path = project(teacher={"type": "toy_teacher", "params": {"dies": True}})
-    with pytest.raises(UserError, match=r"a worker died \(exit code 7\).*number 3 in a row"):
+    path = project(teacher={"type": "toy_teacher", "params": {"dies": True}}, max_attempts=9)
+    with pytest.raises(UserError, match=r"only 0 of 9 attempts .* broke down 3 times each: 000_0"):
         collect(path)
+
+
+def test_a_rollout_that_breaks_down_is_retried_and_stops_the_round(project, caplog):
+    breaking = {"type": "toy", "params": {"breaks": 6}}
+    path = project(environment=breaking, keep_failures=True, environments_per_worker=2)
+    with pytest.raises(UserError, match=r"only 8 of 9 .* broke down 3 times each: 000_000005; "):
+        collect(path)
+    assert caplog.text.count("rollout 000_000005 (seed 6) broke down") == 3
+    assert "FloatingPointError: the simulation is unstable" in caplog.text
+
+
+def test_a_round_goes_on_without_what_breaks_down_where_it_may(project):
+    breaking = {"type": "toy", "params": {"breaks": 6}}
+    options = {"keep_failures": True, "environments_per_worker": 2}
+    folder = collect(project(environment=breaking, min_completed=0.8, **options))
+    whole = contents(collect(project(save_dir="whole", **options)))
+    assert contents(folder) == {name: sha for name, sha in whole.items() if name != "000_000005"}
+    assert verify_round(folder) == []
+
+
+def test_another_attempt_takes_the_place_of_one_that_breaks_down(project):
+    folder = collect(project(environment={"type": "toy", "params": {"breaks": 6}}, episodes=6))
+    # Seeds 4 and 8 fail, seed 6 breaks down; attempt i has seed 1 + i.
+    assert list(contents(folder)) == [f"000_{i:06d}" for i in (0, 1, 2, 4, 6, 8)]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.6])

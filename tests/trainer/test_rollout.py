@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainer.environment import STATE, Environment, Observation, StepResult
-from trainer.rollout import RolloutHooks, RolloutJob, Slot, rollout
+from trainer.rollout import RolloutError, RolloutHooks, RolloutJob, Slot, rollout
 
 
 class Line(Environment):
@@ -143,8 +143,9 @@ def test_hooks_may_overrule_the_plan():
 
 
 def test_without_planner_and_hooks_nobody_acts():
-    with pytest.raises(ValueError, match="hooks must choose"):
+    with pytest.raises(RolloutError, match=r"rollout 20 \(seed 20\) failed") as caught:
         list(rollout([Line()], jobs(20)))
+    assert "hooks must choose" in str(caught.value.__cause__)
 
 
 def test_a_hooks_random_numbers_depend_on_the_jobs_seed_alone():

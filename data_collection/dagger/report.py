@@ -16,8 +16,8 @@ matplotlib.use("Agg")  # no display
 
 from matplotlib.figure import Figure
 
-from data_collection.dagger_schema import DaggerConfig
-from data_collection.dagger_state import RoundRecord
+from data_collection.dagger.records import RoundRecord
+from data_collection.dagger.schema import DaggerConfig
 from trainer.evaluate import Evaluation
 from trainer.files import write_text_atomically
 
@@ -37,11 +37,12 @@ def write_report(
     """Write ``report.html`` and ``summary.json`` into the experiment's folder, atomically."""
     last = records[-1]
     summary = {
-        "final_success_rate": last.success_rate,
-        "final_return": last.mean_return,
+        "final_success_rate": last.evaluation.success_rate,
+        "final_return": last.evaluation.mean_return,
         "teacher_success_rate": teacher.success_rate,
         "teacher_return": teacher.mean_return,
-        "labels": sum(r.frames for r in records),
+        "labels": sum(r.labels for r in records),
+        "expert_queries": sum(r.expert_queries for r in records),
         "rounds": [asdict(record) for record in records],
     }
     write_text_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
@@ -74,15 +75,15 @@ def _table(records: Sequence[RoundRecord]) -> str:
     rows = []
     labels = 0
     for r in records:
-        labels += r.frames
-        low, high = r.success_interval
+        labels += r.labels
+        low, high = r.evaluation.success_interval
         cells = (
             f"{r.round}{' (set aside)' if r.set_aside else ''}",
-            r.episodes,
+            len(r.lengths),
             f"{labels:,}",
-            f"{r.success_rate:.2f}",
+            f"{r.evaluation.success_rate:.2f}",
             f"{low:.2f}–{high:.2f}",
-            f"{r.mean_return:,.1f}",
+            f"{r.evaluation.mean_return:,.1f}",
             f"{r.gradient_steps:,}",
             f"{sum(r.seconds.values()) / 60:.1f}",
         )
@@ -99,9 +100,13 @@ def _figure() -> Figure:
 def _success(teacher: Evaluation, records: Sequence[RoundRecord]) -> Figure:
     figure = _figure()
     axes = figure.subplots()
-    rates = [r.success_rate for r in records]
-    below = [max(0.0, r.success_rate - r.success_interval[0]) for r in records]
-    above = [max(0.0, r.success_interval[1] - r.success_rate) for r in records]
+    rates = [r.evaluation.success_rate for r in records]
+    below = [
+        max(0.0, r.evaluation.success_rate - r.evaluation.success_interval[0]) for r in records
+    ]
+    above = [
+        max(0.0, r.evaluation.success_interval[1] - r.evaluation.success_rate) for r in records
+    ]
     axes.errorbar([r.round for r in records], rates, yerr=[below, above], marker="o", capsize=4)
     axes.axhline(teacher.success_rate, linestyle="--", color="grey", label="teacher")
     axes.axhline(rates[0], linestyle=":", color="tab:red", label="behaviour cloning (round 0)")
@@ -115,8 +120,8 @@ def _returns(teacher: Evaluation, records: Sequence[RoundRecord]) -> Figure:
     axes = figure.subplots()
     axes.errorbar(
         [r.round for r in records],
-        [r.mean_return for r in records],
-        yerr=[r.std_return for r in records],
+        [r.evaluation.mean_return for r in records],
+        yerr=[r.evaluation.std_return for r in records],
         marker="o",
         capsize=4,
     )

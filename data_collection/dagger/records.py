@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_collection.episodes import open_round
+from data_collection.collect import Timing
+from data_collection.episodes import SealedRound, open_round
+from data_collection.episodes.schema import ACTION_VALID, LABEL_VALID
 from trainer.checkpoint import Checkpoint
 from trainer.evaluate import Evaluation
 from trainer.files import write_text_atomically
@@ -23,17 +25,23 @@ class RoundRecord:
     data: str
     checkpoint: str
     driver: str | None
-    episodes: int
-    frames: int
-    collected_success: float
-    collected_return: float
-    success_rate: float
-    success_interval: tuple[float, float]
-    mean_return: float
-    std_return: float
-    evaluation_episodes: int
+    """The student that drove; None where teachers did."""
+    collected_successes: int
+    collected_returns: list[float]
+    """Of each episode of the round."""
     lengths: list[int]
+    labels: int
+    """Labelled states of the round."""
+    expert_queries: int
+    """Actions that the expert was asked for: a label chunk costs as many as it has steps."""
     actors: dict[str, float]
+    """Each actor's share of the round's steps."""
+    evaluation: Evaluation
+    label_error: dict[str, float] | None
+    """Root mean square of the driver's action minus the label, in action units, before it learnt
+    from this round: on the states of phase I (``teacher``) and of this round (``student``)."""
+    labelling_seconds: float
+    """Spent by all workers together on label chunks."""
     seconds: dict[str, float]
     gradient_steps: int
     videos: list[str]
@@ -45,12 +53,14 @@ class RoundRecord:
         cls,
         index: int,
         folder: Path,
+        *,
         data: Path,
+        driver: Checkpoint | None,
         checkpoint: Checkpoint,
         evaluation: Evaluation,
+        label_error: dict[str, float] | None,
         videos: Sequence[Path],
         seconds: dict[str, float],
-        driver: Checkpoint | None,
     ) -> RoundRecord:
         """Return the record of a finished round of the experiment in ``folder``."""
         sealed = open_round(data)
@@ -60,40 +70,47 @@ class RoundRecord:
             actor: sum(line.actors.get(actor, 0.0) * line.length for line in lines) / frames
             for actor in sorted({a for line in lines for a in line.actors})
         }
+        labels, queries = _labels(sealed)
         return cls(
             round=index,
             data=str(data.relative_to(folder)),
             checkpoint=str(checkpoint.folder.relative_to(folder)),
             driver=str(driver.folder.relative_to(folder)) if driver else None,
-            episodes=len(lines),
-            frames=frames,
-            collected_success=sum(line.attributes.success for line in lines) / len(lines),
-            collected_return=sum(line.total_reward for line in lines) / len(lines),
-            success_rate=evaluation.success_rate,
-            success_interval=evaluation.success_interval,
-            mean_return=evaluation.mean_return,
-            std_return=evaluation.std_return,
-            evaluation_episodes=evaluation.episodes,
+            collected_successes=sum(line.attributes.success for line in lines),
+            collected_returns=[line.total_reward for line in lines],
             lengths=[line.length for line in lines],
+            labels=labels,
+            expert_queries=queries,
             actors=actors,
+            evaluation=evaluation,
+            label_error=label_error,
+            labelling_seconds=Timing.read(data).labelling_seconds,
             seconds=seconds,
             gradient_steps=checkpoint.step,
             videos=[str(path.relative_to(folder)) for path in videos],
         )
 
+    @property
+    def frames(self) -> int:
+        """Return the number of recorded steps."""
+        return sum(self.lengths)
+
     @classmethod
     def read(cls, path: Path) -> RoundRecord:
         """Return the record in a file."""
         plain = json.loads(path.read_text())
-        return cls(**plain | {"success_interval": tuple(plain["success_interval"])})
+        return cls(**plain | {"evaluation": Evaluation.from_plain(plain["evaluation"])})
 
     def to_json(self) -> str:
         """Return the record as JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
-    def return_error(self) -> float:
-        """Return the standard error of the mean return."""
-        return self.std_return / max(1, self.evaluation_episodes) ** 0.5
+
+def _labels(sealed: SealedRound) -> tuple[int, int]:
+    """Return how many states have a label, and how many of the expert's actions that took."""
+    labels = int(sealed.read_rows(ACTION_VALID).sum())
+    ahead = int(sealed.read_rows(LABEL_VALID).sum()) if LABEL_VALID in sealed.keys else 0
+    return labels, labels + ahead
 
 
 class TimedSteps:
@@ -102,6 +119,7 @@ class TimedSteps:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        path.parent.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -109,5 +127,4 @@ class TimedSteps:
         begin = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(self._path, json.dumps(self.seconds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, PositiveInt
+from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
 
 from data_collection.recording import RecordingConfig
 from data_collection.schema import DriverConfig, LabelConfig
@@ -15,10 +15,27 @@ ROLLOUTS_PER_ROUND = 20_000
 ROUNDS = 49
 
 
+class DartConfig(Strict):
+    """Whose errors are the noise (see ``data_collection.dart``)."""
+
+    student: str
+    """A checkpoint: an epoch's folder, or a run's for its newest one."""
+    data: str
+    """A sealed round, in whose states its errors are measured."""
+    scale: PositiveFloat = 1.0
+
+
+class SourceConfig(DriverConfig):
+    """Who drives some of the episodes of phase I."""
+
+    dart: DartConfig | None = None
+    """Disturb the driver as a student that exists already would err."""
+
+
 class Phase1Config(Strict):
     """Round 0: teachers drive, the best of them labels."""
 
-    sources: list[DriverConfig] = [DriverConfig()]
+    sources: list[SourceConfig] = [SourceConfig()]
     episodes: Annotated[int, Field(gt=0, le=ROLLOUTS_PER_ROUND)]
     max_steps: PositiveInt | None = None
 
@@ -29,6 +46,8 @@ class Phase2Config(RolloutConfig):
     rollouts: Annotated[int, Field(gt=0, le=ROLLOUTS_PER_ROUND)] = 1000
     mixing: ComponentSpec = ComponentSpec(type="beta_constant")
     labels: LabelConfig = LabelConfig()
+    dart_scale: PositiveFloat | None = None
+    """The teacher drives in the student's place, disturbed as the student errs, times this."""
     keep_better_driver: bool = True
     """When a round's student does worse than the one before, the better one drives on."""
 
@@ -74,6 +93,8 @@ class DaggerConfig(Strict):
     recording: RecordingConfig = RecordingConfig()
     workers: PositiveInt | None = None
     environments_per_worker: PositiveInt = 1
+    max_retries: NonNegativeInt = 2
+    min_completed: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def first_seed(self, round: int) -> int:
         """Return the seed of a round's first rollout: experiments and rounds never share one."""

@@ -1,0 +1,1 @@
+"""A DAgger experiment: its configuration, its rounds step by step, its report."""

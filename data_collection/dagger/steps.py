@@ -1,0 +1,171 @@
+"""The steps of a round: collect, train, evaluate. Each one, started again, goes on or is done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_collection.collect import collect_round
+from data_collection.dagger.schema import DaggerConfig, SourceConfig
+from data_collection.dart import dart_covariance
+from data_collection.schema import CollectConfig
+from trainer import offline_trainer
+from trainer.acting import SavedPolicy
+from trainer.build import load_experiment
+from trainer.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint, resolve_checkpoint
+from trainer.config import Loaded, load_config
+from trainer.errors import UserError
+from trainer.evaluate import Evaluation, evaluate
+from trainer.files import write_text_atomically
+from trainer.schema import EvaluationConfig, RolloutConfig
+from trainer.yaml_file import to_yaml
+
+
+class DaggerSteps:
+    """What happens in the rounds of one experiment, in one folder.
+
+    Every step is driven by a YAML of its own in ``configs/``, which could be run by hand.
+
+    Args:
+        loaded: The experiment.
+        folder: Where it lives.
+    """
+
+    def __init__(self, loaded: Loaded[DaggerConfig], folder: Path) -> None:
+        self.loaded = loaded
+        self.config = loaded.config
+        self.folder = folder
+
+    def collect(self, index: int, driver: Checkpoint | None) -> Path:
+        """Return the sealed round ``index``, driven by a student, or by teachers without one."""
+        return collect_round(self._collect_config(index, driver))
+
+    def train(self, index: int, previous: Checkpoint | None) -> Checkpoint:
+        """Return the checkpoint trained on all rounds up to ``index``.
+
+        Raises:
+            UserError: The trainer failed; its own message stands above.
+        """
+        train = self.config.train
+        save_dir = self.folder / "train" / f"round_{index:03d}"
+        settings: dict[str, object] = {
+            **train.set,
+            "seed": self.config.seed,
+            "train.save_dir": str(save_dir),
+            "data.dataset.params.rounds": [str(self.data(i)) for i in range(index + 1)],
+            "evaluation": None,
+        }
+        if previous is not None and train.start == "previous":
+            settings["train.load_dir"] = str(previous.folder)
+        tree = load_experiment(self.loaded.root / train.config, _overrides(settings))
+        path = self._save_yaml(f"{index:03d}_train", tree.resolved)
+        code = self._run_trainer(["--train_config", str(path)])
+        if code:
+            raise UserError(f"training of round {index} ended with exit code {code}: see above")
+        checkpoint = newest_checkpoint(save_dir)
+        if checkpoint is None:
+            raise UserError(f"training of round {index} left no checkpoint in {save_dir}")
+        return open_checkpoint(checkpoint.folder)
+
+    def evaluate(self, index: int, student: SavedPolicy) -> tuple[Evaluation, list[Path]]:
+        """Return the figures of the student on the evaluation seeds, and the videos made."""
+        config = self.config.evaluation
+        filmed = config.video_every > 0 and index % config.video_every == 0
+        rollout = config.model_dump(include=set(RolloutConfig.model_fields))
+        folder = self.folder / "videos" / f"round_{index:03d}"
+        evaluation = evaluate(
+            student.policy,
+            student.config.interface.to_interface(),
+            self.config.environment,
+            EvaluationConfig(every=1, videos=config.videos if filmed else 0, **rollout),
+            at=self.loaded.under("environment"),
+            episodes=config.episodes,
+            seed=config.seed,
+            video_folder=folder,
+        )
+        return evaluation, sorted(folder.glob("*.mp4"))
+
+    def data(self, index: int) -> Path:
+        """Return the folder of a round's episodes."""
+        return self.folder / "data" / f"round_{index:03d}"
+
+    def _run_trainer(self, arguments: list[str]) -> int:
+        ranks = self.config.train.nproc_per_node
+        if ranks == 1:
+            return offline_trainer.main(arguments)
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            f"--nproc_per_node={ranks}",
+            str(Path(offline_trainer.__file__)),
+            *arguments,
+        ]
+        return subprocess.run(command, check=False).returncode
+
+    # ---- the YAML of a round's collection --------------------------------------------------------
+
+    def _collect_config(self, index: int, driver: Checkpoint | None) -> Loaded[CollectConfig]:
+        config, labels = self.config, self.config.phase2.labels
+        tree: dict[str, object] = {
+            "plugins": list(config.plugins),
+            "save_dir": str(self.folder / "data"),
+            "round": index,
+            "seed": config.first_seed(index),
+            "environment": config.environment.model_dump(mode="json"),
+            "teacher": config.teacher.model_dump(mode="json"),
+            "recording": config.recording.model_dump(mode="json"),
+            "keep_failures": True,
+            "stop_on_success": config.evaluation.stop_on_success,
+            "workers": config.workers,
+            "environments_per_worker": config.environments_per_worker,
+            "max_retries": config.max_retries,
+            "min_completed": config.min_completed,
+            "labels": labels.model_dump(mode="json") | {"horizon": labels.horizon or self._chunk()},
+        }
+        tree |= self._phase1() if driver is None else self._phase2(index, driver)
+        return load_config(self._save_yaml(f"{index:03d}_collect", tree), CollectConfig)
+
+    def _phase1(self) -> dict[str, object]:
+        phase1 = self.config.phase1
+        return {
+            "episodes": phase1.episodes,
+            "max_steps": phase1.max_steps,
+            "drivers": [self._source(source) for source in phase1.sources],
+        }
+
+    def _source(self, source: SourceConfig) -> dict[str, object]:
+        tree: dict[str, object] = source.model_dump(mode="json", exclude={"dart"})
+        if source.dart is None:
+            return tree
+        root, dart = self.loaded.root, source.dart
+        student = resolve_checkpoint(root / Path(dart.student).expanduser())
+        data = root / Path(dart.data).expanduser()
+        return tree | {"noise_covariance": dart_covariance(student, data, dart.scale)}
+
+    def _phase2(self, index: int, driver: Checkpoint) -> dict[str, object]:
+        phase2 = self.config.phase2
+        tree: dict[str, object] = {"episodes": phase2.rollouts, "max_steps": phase2.max_steps}
+        if phase2.dart_scale is not None:
+            noise = dart_covariance(driver, self.data(index - 1), phase2.dart_scale)
+            return tree | {"drivers": [{"noise_covariance": noise}]}
+        options = {"execute_horizon", "temporal_ensembling", "inference_batch", "mixing"}
+        student = phase2.model_dump(mode="json", include=options)
+        return tree | {"student": student | {"checkpoint": str(driver.folder)}}
+
+    def _chunk(self) -> int:
+        """Return the length of the student's action chunks."""
+        train = self.config.train
+        experiment = load_experiment(self.loaded.root / train.config, _overrides(train.set))
+        return experiment.config.interface.chunk
+
+    def _save_yaml(self, name: str, tree: Mapping[str, object]) -> Path:
+        path = self.folder / "configs" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(path, to_yaml(tree))
+        return path
+
+
+def _overrides(settings: Mapping[str, object]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
