@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Protocol
 
 from synthetic import Content
 
@@ -44,9 +44,17 @@ class ContestantError(Exception):
         return next((line for line in reversed(lines) if "Error" in line), lines[-1])
 
 
+class Assignment(Protocol):
+    """What a contestant is told on its command line."""
+
+    def to_argument(self) -> str:
+        """Return all of it as JSON."""
+        ...
+
+
 @dataclass(frozen=True)
 class Task:
-    """What a contestant is to do."""
+    """What a contestant is to do with made-up content."""
 
     content: Content
     data: str
@@ -83,7 +91,7 @@ class Contestant:
         task: What it is to do.
     """
 
-    def __init__(self, python: Path, script: str, task: Task) -> None:
+    def __init__(self, python: Path, script: str, task: Assignment) -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
         # Answers come through a pipe of their own: libraries print what they like.
         reading, writing = os.pipe()
@@ -103,6 +111,7 @@ class Contestant:
         )
         os.close(writing)
         self._answers = os.fdopen(reading)
+        self.pid = self._process.pid
 
     def ask(self, question: str, value: float = 0.0) -> dict[str, float]:
         """Return the answer; raise ContestantError with its last words when it died."""

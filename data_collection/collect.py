@@ -8,14 +8,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 from tqdm import tqdm
 
-from data_collection.episodes import EpisodeError, RoundWriter, is_sealed, seal
+from data_collection.episodes import EpisodeError, EpisodeRecord, RoundWriter, is_sealed, seal
 from data_collection.schema import EXECUTION_KEYS, CollectConfig
 from data_collection.workers import WorkerPool
 from trainer.cli import run_command
@@ -89,10 +89,10 @@ def collect_round(loaded: Loaded[CollectConfig]) -> Path:
 
 
 def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> Timing:
-    """Have attempts made in order until ``config.episodes`` episodes are written.
+    """Have attempts made in order until ``config`` has its episodes, or its steps.
 
-    An attempt begins only while all earlier ones together could still be too few. So the episodes
-    of the round are the first successes in the order of the attempts, whoever is quicker.
+    An attempt begins only when all earlier ones together are surely too few. So the episodes of
+    the round are the first ones in the order of the attempts, whoever is quicker.
     """
     records = writer.records
     found, begin = len(records), time.perf_counter()
@@ -103,8 +103,10 @@ def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> Ti
     if found:
         _log.info("going on with %d episodes that are there already", found)
     with tqdm(total=config.episodes, initial=found, unit="episode", desc="collecting") as bar:
-        while len(records) < config.episodes:
-            while pool.has_room and len(records) + pool.outstanding < config.episodes:
+        while _too_few(config, records.values()):
+            while pool.has_room and _too_few(
+                config, records.values(), pool.outstanding, pool.longest
+            ):
                 job = next(attempts, None)
                 if job is None:
                     break
@@ -125,6 +127,20 @@ def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> Ti
                 bar.update(len(records) - bar.n)
                 bar.set_postfix(success=f"{1 - failed / played:.2f}", refresh=False)
     return Timing(frames, time.perf_counter() - begin, labelling)
+
+
+def _too_few(
+    config: CollectConfig,
+    records: Collection[EpisodeRecord],
+    outstanding: int = 0,
+    longest: int = 0,
+) -> bool:
+    """Return whether these episodes and any ``outstanding`` ones, however long, are too few."""
+    if config.min_steps is not None:
+        steps = sum(record.length for record in records)
+        if steps + outstanding * longest >= config.min_steps:
+            return False
+    return len(records) + outstanding < config.episodes
 
 
 def _check_complete(config: CollectConfig, written: int, broken: Sequence[str]) -> None:

@@ -159,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run an experiment, or every line of a sweep, and return the exit code."""
     args = _parser().parse_args(arguments)
     for overrides in _sweep(args.sweep):
-        loaded = load_config(args.dagger_config, DaggerConfig, [*overrides, *args.set])
+        loaded = load_config(args.dagger_config, DaggerConfig, [*args.set, *overrides])
         runner = DaggerRunner(loaded)
         records = runner.run()
         best = max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
@@ -173,8 +173,21 @@ def main(arguments: Sequence[str]) -> int:
 def _sweep(path: Path | None) -> list[list[str]]:
     if path is None:
         return [[]]
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    return [[f"{key}={json.dumps(value)}" for key, value in line.items()] for line in lines]
+    runs = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{path}:{number}: expected a JSON object a line: {error}") from error
+        if not isinstance(values, dict) or "save_dir" not in values:
+            raise ConfigError(
+                f'{path}:{number}: expected an object of dotted overrides with a "save_dir", so '
+                f"that runs do not share a folder, got {line.strip()}"
+            )
+        runs.append([f"{key}={json.dumps(value)}" for key, value in values.items()])
+    return runs
 
 
 def _parser() -> argparse.ArgumentParser:

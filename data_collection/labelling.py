@@ -76,7 +76,7 @@ class ChunkLabeller:
         generator = np.random.default_rng(stream_seed(slot.job.seed, "label", slot.step))
         actions: list[np.ndarray] = []
         state = environment.save_state()
-        with environment.without_cameras():
+        with environment.imagining():
             for _ in range(self.horizon):
                 action = self.teacher.act(environment, observation, generator)
                 actions.append(action.astype(np.float32))

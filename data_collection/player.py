@@ -38,6 +38,8 @@ class Ready:
     """
 
     recorded: dict[str, object]
+    longest: int
+    """Steps of the longest possible episode."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ class _Player:
 
     def play(self) -> None:
         """Play the jobs that come through the pipe; raise EOFError when it is closed."""
-        self._send(Ready(described(self._cast.environments[0])))
+        environment = self._cast.environments[0]
+        longest = self._config.max_steps or environment.max_steps
+        self._send(Ready(described(environment), longest))
         while True:
             jobs = itertools.chain([self._next_job()], self._waiting_jobs())
             # Closing the writer before waiting for another job brings its errors to light.

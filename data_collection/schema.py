@@ -91,6 +91,9 @@ class CollectConfig(Strict):
     seed: NonNegativeInt = 0
     """Of the first attempt; attempt i has ``seed + i``. Give each round seeds of its own."""
     episodes: PositiveInt
+    min_steps: PositiveInt | None = None
+    """The round is complete as soon as its episodes have so many steps; ``episodes`` is then the
+    most that it may have."""
     environment: ComponentSpec
     teacher: ComponentSpec
     """Labels every visited state, and drives where ``drivers`` does not say otherwise."""
@@ -125,6 +128,12 @@ class CollectConfig(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _min_steps_keep_failures(self) -> CollectConfig:
+        if self.min_steps is not None and not self.keep_failures:
+            raise ValueError("min_steps counts every episode; it needs keep_failures: true")
+        return self
+
     @property
     def attempts(self) -> int:
         """How many episodes are played at most."""
@@ -139,11 +148,12 @@ class CollectConfig(Strict):
     def driver_of(self, job: RolloutJob) -> int:
         """Return the index of the driver of a job's episode.
 
-        The drivers' shares hold over the whole round; who drives which episode is shuffled with
-        the round's seed.
+        The drivers' shares hold in every run of as many episodes as it takes to give the rarest
+        driver one; who drives which of them is shuffled with the round's seed.
         """
         shares = np.array([driver.share for driver in self.drivers])
-        bounds = np.round(np.cumsum(shares / shares.sum()) * self.episodes)
-        order = np.random.default_rng(stream_seed(self.seed, "drivers")).permutation(self.episodes)
-        place = order[(job.seed - self.seed) % self.episodes]
-        return int(np.searchsorted(bounds, place, side="right"))
+        block = min(self.episodes, max(1, round(shares.sum() / shares.min())))
+        number, place = divmod(job.seed - self.seed, block)
+        order = np.random.default_rng(stream_seed(self.seed, "drivers", number)).permutation(block)
+        bounds = np.round(np.cumsum(shares / shares.sum()) * block)
+        return int(np.searchsorted(bounds, order[place], side="right"))

@@ -39,7 +39,8 @@ class WorkerPool:
 
     A worker that is killed is replaced, and its jobs are done again; a job with which workers
     break down more than ``max_retries`` times is given up. Use it as a context manager; on
-    entering, ``recorded`` becomes what the workers say about their environment.
+    entering, ``recorded`` becomes what the workers say about their environment, and ``longest``
+    the steps of its longest possible episode.
 
     Raises:
         UserError: On entering, when the environment or the teacher cannot be built.
@@ -58,6 +59,7 @@ class WorkerPool:
         self._deaths = 0
         self._breakdowns: Counter[str] = Counter()
         self.recorded: dict[str, object] = {}
+        self.longest = 0
 
     def __enter__(self) -> WorkerPool:
         self._workers = [self._start() for _ in range(self._size)]
@@ -121,7 +123,7 @@ class WorkerPool:
             if isinstance(message, UserError):
                 raise message
             if isinstance(message, Ready):
-                self.recorded = message.recorded
+                self.recorded, self.longest = message.recorded, message.longest
             elif isinstance(message, Breakdown):
                 worker.broke_down = True
                 done += self._broken(worker, message.job, message.reason)

@@ -61,8 +61,8 @@ class Environment(ABC):
     control_hz: float
     max_steps: int
     action_dim: int
-    cameras_on: bool = True
-    """Whether observations have pictures; see ``without_cameras``."""
+    imagined: bool = False
+    """Whether what is stepped is only thought; see ``imagining``."""
     observation_shapes: dict[str, tuple[int, ...]]
     """Shape of each observation key, for instance ``{"observation.state": (39,)}``."""
 
@@ -87,13 +87,13 @@ class Environment(ABC):
         raise UserError(f"{type(self).__name__} cannot save and restore its state")
 
     @contextmanager
-    def without_cameras(self) -> Iterator[None]:
-        """Leave pictures out of observations while entered: nobody will look at them."""
-        self.cameras_on = False
+    def imagining(self) -> Iterator[None]:
+        """Step without pictures and disturbances while entered: a teacher only thinks ahead."""
+        self.imagined = True
         try:
             yield
         finally:
-            self.cameras_on = True
+            self.imagined = False
 
     def describe(self) -> dict[str, object]:
         """Return what decides observations beside the constructor's arguments, as plain values."""

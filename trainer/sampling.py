@@ -51,11 +51,10 @@ class SampleOrder:
         mine = self._pass_order[start : start + self.global_batch][self.rank :: self.world_size]
         return list(mine.reshape(self.accumulate, self.batch_size))
 
-    def from_step(self, step: int, total_steps: int) -> Iterator[list[int]]:
+    def from_step(self, step: int, total_steps: int) -> Iterator[np.ndarray]:
         """Yield the micro-batches of all steps from ``step`` on, one after the other."""
         for current in range(step, total_steps):
-            for batch in self.micro_batches(current):
-                yield batch.tolist()
+            yield from self.micro_batches(current)
 
     def _order(self, pass_index: int) -> np.ndarray:
         rng = np.random.default_rng(stream_seed(self.seed, "sample_order", pass_index))

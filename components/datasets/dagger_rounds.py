@@ -92,7 +92,8 @@ class DaggerRounds(Dataset):
         self._weights = sample_weights(round_weights, self._samples_per_round())
         self._history = np.arange(1 - interface.obs_steps, 1)
         self._steps = np.arange(interface.chunk)
-        self._device = torch.device("cpu")
+        self._device = self._home = torch.device("cpu")
+        """Where batches are wanted, and where they come out: the same only with resident data."""
         self._choice: Choice | None = None
         self._blocks = BlockPool()
         self._sources: dict[str, RowSource] = {}
@@ -167,6 +168,7 @@ class DaggerRounds(Dataset):
         self._choice = choose(self._cache, self._nbytes, device)
         _log.info("%s", self.describe())
         mapped = self._choice.place == "none"
+        self._home = device if self._choice.place == "device" else torch.device("cpu")
         if not self._sources or mapped != was_mapped:
             stored = open_sources(self._rows, self._blocks, resident=not mapped)
             self._sources = {
@@ -182,12 +184,6 @@ class DaggerRounds(Dataset):
         return self.__dict__
 
     @property
-    def _home(self) -> torch.device:
-        """Where batches come out: the training device only when the data are resident there."""
-        on_device = self._choice is not None and self._choice.place == "device"
-        return self._device if on_device else torch.device("cpu")
-
-    @property
     def _nbytes(self) -> int:
         return sum(rows.nbytes for rows in self._rows.values())
 
@@ -196,7 +192,8 @@ class DaggerRounds(Dataset):
         return np.bincount(rounds, minlength=len(self._rounds))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self._home, non_blocking=True)
+        tensor = torch.from_numpy(array)
+        return tensor if self._home.type == "cpu" else tensor.to(self._home, non_blocking=True)
 
 
 def _check_chunk(rounds: Sequence[SealedRound], chunk: int) -> None:

@@ -1,7 +1,7 @@
 """A trunk of fully connected layers."""
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -9,16 +9,24 @@ from torch import Tensor, nn
 from components.models.contracts import Trunk
 from trainer.registry import models
 
+Activation = Literal["gelu", "relu", "tanh"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+}
+
 
 @models.register("mlp")
 class MLP(Trunk):
-    """Linear layers, each followed by GELU and, where asked for, dropout.
+    """Linear layers, each followed by an activation and, where asked for, dropout.
 
     Args:
         inputs: Numbers going in.
         width: Width of every layer, and of the features coming out.
         layers: Number of layers.
         dropout: Share of each layer's output that is dropped in training.
+        activation: ``gelu``, ``relu``, or ``tanh`` as in the networks of classic control.
     """
 
     def __init__(
@@ -28,6 +36,7 @@ class MLP(Trunk):
         width: PositiveInt,
         layers: PositiveInt,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        activation: Activation = "gelu",
     ) -> None:
         super().__init__()
         self.inputs = inputs
@@ -35,7 +44,8 @@ class MLP(Trunk):
         sizes = [inputs] + [width] * layers
         self.layers = nn.Sequential()
         for before, after in pairwise(sizes):
-            self.layers.extend([nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)])
+            layer = [nn.Linear(before, after), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            self.layers.extend(layer)
 
     def forward(self, x_bi: Tensor) -> Tensor:
         """Return the features (B, F) of the inputs (B, inputs)."""

@@ -4,6 +4,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from components.models.contracts import ObservationEncoder
+from components.models.mlp import ACTIVATIONS, Activation
 from components.models.transformer import learned_positions
 from trainer.interfaces import STATE, Batch
 from trainer.registry import models
@@ -18,15 +19,24 @@ class StateEncoder(ObservationEncoder):
         obs_steps: Steps of history, one token each.
         dim: Width of the tokens.
         hidden: Width of the hidden layer.
+        activation: That of the hidden layer; see ``mlp``.
     """
 
     def __init__(
-        self, *, state: PositiveInt, obs_steps: PositiveInt, dim: PositiveInt, hidden: PositiveInt
+        self,
+        *,
+        state: PositiveInt,
+        obs_steps: PositiveInt,
+        dim: PositiveInt,
+        hidden: PositiveInt,
+        activation: Activation = "gelu",
     ) -> None:
         super().__init__()
         self.tokens = obs_steps
         self.token_dim = dim
-        self.project = nn.Sequential(nn.Linear(state, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.project = nn.Sequential(
+            nn.Linear(state, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, dim)
+        )
         self.positions = learned_positions(obs_steps, dim)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display
-
-from matplotlib.figure import Figure
-
+from data_collection.dagger import page, plots
+from data_collection.dagger.plots import Plot
 from data_collection.dagger.records import RoundRecord
 from data_collection.dagger.schema import DaggerConfig
 from trainer.evaluate import Evaluation
 from trainer.files import write_text_atomically
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }
-table { border-collapse: collapse; margin: 1em 0 }
-td, th { padding: .25em .8em; text-align: right; border-bottom: 1px solid #ddd }
-figure { display: inline-block; margin: .5em 1em .5em 0; vertical-align: top }
-img { max-width: 520px } video { width: 260px }
-.aside { color: #999 }
-"""
 
 
 def write_report(
@@ -46,158 +30,187 @@ def write_report(
         "rounds": [asdict(record) for record in records],
     }
     write_text_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    title = f"DAgger: {config.environment.params.get('task') or config.environment.type}"
-    figures = [
-        _picture("Success by round, 95 % interval", _success(teacher, records)),
-        _picture("Return by round, ± one standard deviation", _returns(teacher, records)),
-        _picture("Labelled states so far", _growth(records)),
-        _picture("Who acted", _actors(records)),
-        _picture("Episode lengths, last round", _lengths(last)),
-        _picture("Seconds by step", _seconds(records)),
+    write_text_atomically(folder / "report.html", _html(folder, config, teacher, records))
+
+
+def headline(teacher: Evaluation, records: Sequence[RoundRecord]) -> str:
+    """Return the result in one sentence: behaviour cloning, DAgger, the teacher."""
+    success = _knows_success(teacher, records)
+    first, last = (_result(records[i].evaluation, success) for i in (0, -1))
+    dagger, rounds = "", records[-1].round
+    if rounds:
+        dagger = f" → DAgger {last} after {rounds} round{'s' if rounds > 1 else ''}"
+    return f"Behaviour cloning {first}{dagger} (teacher {_result(teacher, success)})"
+
+
+def _html(
+    folder: Path, config: DaggerConfig, teacher: Evaluation, records: Sequence[RoundRecord]
+) -> str:
+    task = config.environment.params.get("task") or config.environment.params.get("id")
+    success = _knows_success(teacher, records)
+    parts = [
+        page.key_figures(_totals(records)),
+        page.heading("How well each round's student does"),
+        page.plot_grid(list(_result_plots(config, teacher, records))),
+        page.heading("What the rounds are made of"),
+        page.plot_grid(_cost_plots(records)),
+        page.heading("All rounds"),
+        page.table(
+            [_row(records[: i + 1], success) for i in range(len(records))],
+            faint=[i for i, record in enumerate(records) if record.set_aside],
+        ),
+        page.heading("Filmed evaluations, the same seeds in every round"),
+        *_videos(folder, records, success),
     ]
-    page = f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
-<h1>{html.escape(title)}</h1>
-<p>Teacher: {html.escape(str(teacher))}. Round 0 is phase I: behaviour cloning on episodes that
-teachers drive. In later rounds the student drives and the teacher labels what it visits.</p>
-{_table(records)}
-{"".join(figures)}
-<h2>Episodes of the last evaluations</h2>
-{_videos(folder, records)}
-</html>
-"""
-    write_text_atomically(folder / "report.html", page)
+    return page.document(
+        f"DAgger on {task or config.environment.type}",
+        headline(teacher, records),
+        _explanation(config, records, success),
+        parts,
+    )
 
 
-def _table(records: Sequence[RoundRecord]) -> str:
-    heads = ("round", "episodes", "labels", "success", "95 %", "return", "steps trained", "minutes")
-    rows = []
-    labels = 0
-    for r in records:
-        labels += r.labels
-        low, high = r.evaluation.success_interval
-        cells = (
-            f"{r.round}{' (set aside)' if r.set_aside else ''}",
-            len(r.lengths),
-            f"{labels:,}",
-            f"{r.evaluation.success_rate:.2f}",
-            f"{low:.2f}–{high:.2f}",
-            f"{r.evaluation.mean_return:,.1f}",
-            f"{r.gradient_steps:,}",
-            f"{sum(r.seconds.values()) / 60:.1f}",
+def _knows_success(teacher: Evaluation, records: Sequence[RoundRecord]) -> bool:
+    """Return whether anybody ever had success; some tasks have returns alone."""
+    return any(e.success_rate > 0 for e in (teacher, *(r.evaluation for r in records)))
+
+
+def _result(evaluation: Evaluation, success: bool) -> str:
+    """Return the figure that tells most about the task."""
+    if success:
+        return f"{evaluation.success_rate:.2f}"
+    value = evaluation.mean_return
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
+
+
+def _explanation(config: DaggerConfig, records: Sequence[RoundRecord], success: bool) -> str:
+    last = records[-1]
+    best = max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
+    figure = _result(best.evaluation, success)
+    sentences = [
+        f"The {'success rate' if success else 'return'} is measured on the same "
+        f"{last.evaluation.episodes} seeds after every round. Round 0 is phase I: behaviour "
+        "cloning on episodes that teachers drive. In later rounds the student drives and the "
+        "teacher labels the states that it visits."
+    ]
+    if figure != _result(last.evaluation, success):
+        sentences.append(f"The best round was {best.round}, with {figure}.")
+    if any(r.set_aside for r in records):
+        sentences.append(
+            "A student that did worse was set aside: the one before it drives in its place."
         )
-        style = ' class="aside"' if r.set_aside else ""
-        rows.append(f"<tr{style}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    if last.round < config.n_rounds:
+        sentences.append(f"Written after round {last.round} of {config.n_rounds}: not the end.")
+    return " ".join(sentences)
 
 
-def _figure() -> Figure:
-    return Figure(figsize=(5.2, 3.2), layout="constrained")
+def _totals(records: Sequence[RoundRecord]) -> dict[str, str]:
+    return {
+        "labelled states": f"{sum(r.labels for r in records):,}",
+        "expert queries": f"{sum(r.expert_queries for r in records):,}",
+        "episodes": f"{sum(len(r.lengths) for r in records):,}",
+        "gradient steps": f"{sum(r.gradient_steps for r in records):,}",
+        "minutes": f"{sum(sum(r.seconds.values()) for r in records) / 60:,.1f}",
+    }
 
 
-def _success(teacher: Evaluation, records: Sequence[RoundRecord]) -> Figure:
-    figure = _figure()
-    axes = figure.subplots()
-    rates = [r.evaluation.success_rate for r in records]
-    below = [
-        max(0.0, r.evaluation.success_rate - r.evaluation.success_interval[0]) for r in records
-    ]
-    above = [
-        max(0.0, r.evaluation.success_interval[1] - r.evaluation.success_rate) for r in records
-    ]
-    axes.errorbar([r.round for r in records], rates, yerr=[below, above], marker="o", capsize=4)
-    axes.axhline(teacher.success_rate, linestyle="--", color="grey", label="teacher")
-    axes.axhline(rates[0], linestyle=":", color="tab:red", label="behaviour cloning (round 0)")
-    axes.set(xlabel="round", ylabel="success rate", ylim=(-0.02, 1.05))
-    axes.legend()
-    return figure
-
-
-def _returns(teacher: Evaluation, records: Sequence[RoundRecord]) -> Figure:
-    figure = _figure()
-    axes = figure.subplots()
-    axes.errorbar(
-        [r.round for r in records],
-        [r.evaluation.mean_return for r in records],
-        yerr=[r.evaluation.std_return for r in records],
-        marker="o",
-        capsize=4,
+def _result_plots(
+    config: DaggerConfig, teacher: Evaluation, records: Sequence[RoundRecord]
+) -> Iterator[Plot]:
+    caution = ""
+    if _knows_success(teacher, records):
+        yield Plot(
+            "Success rate",
+            "With 95 % Wilson intervals; the grey band is the teacher's.",
+            lambda axes: plots.draw_success(axes, teacher, records),
+        )
+        if config.evaluation.stop_on_success:
+            caution = " Success ends an episode: a slow failure can collect more."
+    yield Plot(
+        "Return",
+        f"Mean ± two standard errors; each dot is an episode.{caution}",
+        lambda axes: plots.draw_returns(axes, teacher, records),
     )
-    axes.axhline(teacher.mean_return, linestyle="--", color="grey", label="teacher")
-    axes.set(xlabel="round", ylabel="return")
-    axes.legend()
-    return figure
-
-
-def _growth(records: Sequence[RoundRecord]) -> Figure:
-    figure = _figure()
-    axes = figure.subplots()
-    total = 0
-    for r in records:
-        axes.bar(r.round, r.frames, bottom=total, color="tab:blue" if r.driver else "tab:grey")
-        total += r.frames
-    axes.set(xlabel="round", ylabel="labelled states (grey: phase I)")
-    return figure
-
-
-def _actors(records: Sequence[RoundRecord]) -> Figure:
-    figure = _figure()
-    axes = figure.subplots()
-    names = sorted({actor for r in records for actor in r.actors})
-    bottom = [0.0] * len(records)
-    for name in names:
-        shares = [r.actors.get(name, 0.0) for r in records]
-        axes.bar([r.round for r in records], shares, bottom=bottom, label=name)
-        bottom = [b + s for b, s in zip(bottom, shares, strict=True)]
-    axes.set(xlabel="round", ylabel="share of the steps")
-    axes.legend()
-    return figure
-
-
-def _lengths(record: RoundRecord) -> Figure:
-    figure = _figure()
-    axes = figure.subplots()
-    axes.hist(record.lengths, bins=30)
-    axes.set(xlabel="steps", ylabel="episodes")
-    return figure
-
-
-def _seconds(records: Sequence[RoundRecord]) -> Figure:
-    figure = _figure()
-    axes = figure.subplots()
-    bottom = [0.0] * len(records)
-    for name in ("collect", "train", "evaluate"):
-        seconds = [r.seconds.get(name, 0.0) for r in records]
-        axes.bar([r.round for r in records], seconds, bottom=bottom, label=name)
-        bottom = [b + s for b, s in zip(bottom, seconds, strict=True)]
-    axes.set(xlabel="round", ylabel="seconds")
-    axes.legend()
-    return figure
-
-
-def _picture(caption: str, figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    if any(r.label_error is not None for r in records):
+        yield Plot(
+            "Label error of the driver",
+            "Root mean square of its action minus the teacher's, before it learns from the round. "
+            "The gap between the lines is the drift that DAgger works against.",
+            lambda axes: plots.draw_label_errors(axes, records),
+        )
+    yield Plot(
+        "Episode lengths",
+        "Of the evaluations, first round against last.",
+        lambda axes: plots.draw_lengths(axes, teacher, records),
     )
 
 
-def _videos(folder: Path, records: Sequence[RoundRecord]) -> str:
+def _cost_plots(records: Sequence[RoundRecord]) -> list[Plot]:
+    return [
+        Plot(
+            "Labelled states",
+            "All so far; the dark piece of each bar is the round's own.",
+            lambda axes: plots.draw_growth(axes, records, [r.labels for r in records]),
+        ),
+        Plot(
+            "Expert queries",
+            "Actions that the expert was asked for so far; a label chunk asks for many.",
+            lambda axes: plots.draw_growth(axes, records, [r.expert_queries for r in records]),
+        ),
+        Plot(
+            "Who acted",
+            "Shares of the recorded steps.",
+            lambda axes: plots.draw_actors(axes, records),
+        ),
+        Plot(
+            "Time",
+            "Label chunks are a part of collecting; their bar adds up the seconds of all workers.",
+            lambda axes: plots.draw_seconds(axes, records),
+        ),
+    ]
+
+
+def _row(records: Sequence[RoundRecord], success: bool) -> dict[str, str]:
+    """Return the last round's line of the table, by column."""
+    r = records[-1]
+    low, high = r.evaluation.success_interval
+    rate = {"success": f"{r.evaluation.success_rate:.2f}", "95 %": f"{low:.2f}–{high:.2f}"}
+    return {
+        "round": f"{r.round}{' (set aside)' if r.set_aside else ''}",
+        **(rate if success else {}),
+        "return": f"{r.evaluation.mean_return:,.1f} ± {r.evaluation.std_return:,.1f}",
+        "length": f"{r.evaluation.mean_length:.0f}",
+        "episodes": f"{len(r.lengths):,}",
+        "labels so far": f"{sum(earlier.labels for earlier in records):,}",
+        "queries so far": f"{sum(earlier.expert_queries for earlier in records):,}",
+        "label error": f"{r.label_error['student']:.3f}" if r.label_error else "–",
+        "steps trained": f"{r.gradient_steps:,}",
+        "minutes": f"{sum(r.seconds.values()) / 60:.1f}",
+    }
+
+
+def _videos(folder: Path, records: Sequence[RoundRecord], success: bool) -> Iterator[str]:
+    for record in _filmed_rounds(records):
+        who = "DAgger" if record.driver else "behaviour cloning"
+        yield page.heading(f"Round {record.round}, {who}", 3)
+        yield page.video_grid([_video(folder / name, success) for name in record.videos])
+    if not any(r.videos for r in records):
+        yield "<p>None were made: see evaluation.video_every.</p>"
+
+
+def _filmed_rounds(records: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """Return the first and last filmed rounds, and others if these lack a failure or a success."""
     filmed = [r for r in records if r.videos]
-    if not filmed:
-        return "<p>No videos were made (evaluation.video_every).</p>"
-    clips = []
-    for record in {filmed[0].round: filmed[0], filmed[-1].round: filmed[-1]}.values():
-        for name in record.videos:
-            data = base64.b64encode((folder / name).read_bytes()).decode()
-            outcome = Path(name).stem.rsplit("_", 1)[-1]
-            clips.append(
-                f'<figure><video controls muted src="data:video/mp4;base64,{data}"></video>'
-                f"<figcaption>round {record.round}: {outcome}</figcaption></figure>"
-            )
-    return "".join(clips)
+    chosen = {r.round: r for r in (*filmed[:1], *filmed[-1:])}
+    for outcome in ("failure", "success"):
+        having = [r for r in filmed if any(name.endswith(f"{outcome}.mp4") for name in r.videos)]
+        if having and not any(r.round in chosen for r in having):
+            chosen[having[-1].round] = having[-1]
+    return [chosen[index] for index in sorted(chosen)]
+
+
+def _video(path: Path, success: bool) -> page.Video:
+    _, seed, outcome = path.stem.split("_")
+    if not success:
+        return page.Video(path.read_bytes(), f"seed {seed}", "")
+    return page.Video(path.read_bytes(), f"{outcome}, seed {seed}", outcome)

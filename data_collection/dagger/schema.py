@@ -37,6 +37,8 @@ class Phase1Config(Strict):
 
     sources: list[SourceConfig] = [SourceConfig()]
     episodes: Annotated[int, Field(gt=0, le=ROLLOUTS_PER_ROUND)]
+    min_steps: PositiveInt | None = None
+    """Complete with so many steps; ``episodes`` is then the most that there may be."""
     max_steps: PositiveInt | None = None
 
 
@@ -44,12 +46,21 @@ class Phase2Config(RolloutConfig):
     """Rounds 1, 2, …: the student drives, the teacher labels what it visits."""
 
     rollouts: Annotated[int, Field(gt=0, le=ROLLOUTS_PER_ROUND)] = 1000
+    min_steps: PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)] | None = None
+    """Complete with so many steps; ``rollouts`` is then the most that there may be. A list gives
+    each round its own number; the last one holds on."""
     mixing: ComponentSpec = ComponentSpec(type="beta_constant")
     labels: LabelConfig = LabelConfig()
     dart_scale: PositiveFloat | None = None
     """The teacher drives in the student's place, disturbed as the student errs, times this."""
     keep_better_driver: bool = True
     """When a round's student does worse than the one before, the better one drives on."""
+
+    def min_steps_of(self, round: int) -> int | None:
+        """Return the least number of steps of an on-policy round, 1 being the first."""
+        if isinstance(self.min_steps, list):
+            return self.min_steps[min(round, len(self.min_steps)) - 1]
+        return self.min_steps
 
 
 class DaggerTrainConfig(Strict):

@@ -131,6 +131,7 @@ class DaggerSteps:
         phase1 = self.config.phase1
         return {
             "episodes": phase1.episodes,
+            "min_steps": phase1.min_steps,
             "max_steps": phase1.max_steps,
             "drivers": [self._source(source) for source in phase1.sources],
         }
@@ -146,7 +147,11 @@ class DaggerSteps:
 
     def _phase2(self, index: int, driver: Checkpoint) -> dict[str, object]:
         phase2 = self.config.phase2
-        tree: dict[str, object] = {"episodes": phase2.rollouts, "max_steps": phase2.max_steps}
+        tree: dict[str, object] = {
+            "episodes": phase2.rollouts,
+            "min_steps": phase2.min_steps_of(index),
+            "max_steps": phase2.max_steps,
+        }
         if phase2.dart_scale is not None:
             noise = dart_covariance(driver, self.data(index - 1), phase2.dart_scale)
             return tree | {"drivers": [{"noise_covariance": noise}]}

@@ -141,7 +141,7 @@ class GymnasiumEnv(Environment):
     def _observation(self, raw: np.ndarray | dict[str, np.ndarray]) -> Observation:
         parts = [raw[name] for name in self._sizes] if isinstance(raw, dict) else [raw]
         observation = {STATE: np.concatenate(parts).astype(np.float32)}
-        pictures = self._views.observe() if self._views and self.cameras_on else {}
+        pictures = self._views.observe() if self._views and not self.imagined else {}
         return observation | pictures
 
 

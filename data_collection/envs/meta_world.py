@@ -10,6 +10,7 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from data_collection.envs import mujoco_state
+from data_collection.envs.disturbance import Disturbance, DisturbanceConfig, DisturbanceState
 from data_collection.envs.mujoco_views import SimulationViews
 from data_collection.rendering.backends import BackendChoice
 from data_collection.rendering.cameras import CameraConfig
@@ -30,6 +31,7 @@ class _State:
     seed: int
     steps: int
     full_state: np.ndarray
+    disturbance: DisturbanceState | None
     simulation: mujoco_state.SimulationState
 
 
@@ -48,6 +50,7 @@ class MetaWorld(Environment):
         cameras: Cameras of the observation, by name. The model has topview, corner, corner2,
             corner3, corner4, behindGripper and gripperPOV; the last two move with the hand.
         renderer: How they are drawn; ``auto`` takes OpenGL where it works.
+        disturbance: Noise and pushes on the actions.
 
     Raises:
         ConfigError: There is no such task or camera.
@@ -63,6 +66,7 @@ class MetaWorld(Environment):
         state: Literal["full", "without_goal", "proprioception"] = "full",
         cameras: dict[str, CameraConfig] | None = None,
         renderer: BackendChoice = "auto",
+        disturbance: DisturbanceConfig | None = None,
     ) -> None:
         if task not in ALL_V3_ENVIRONMENTS:
             known = ", ".join(ALL_V3_ENVIRONMENTS)
@@ -81,6 +85,7 @@ class MetaWorld(Environment):
         )
         self.observation_shapes = {STATE: self._seen.shape} | self._views.shapes
         self.control_hz = 1.0 / self._simulation.dt
+        self._disturbance = Disturbance(disturbance, self.action_dim) if disturbance else None
         self._seed: int | None = None
         self._steps = 0
         self._full_state = np.zeros(39)
@@ -94,6 +99,8 @@ class MetaWorld(Environment):
         """Start the episode of ``seed`` and return its first observation."""
         self._simulation.seed(seed)  # reset(seed=…) would be ignored
         self._full_state, _ = self._simulation.reset()
+        if self._disturbance:
+            self._disturbance.reset(seed)
         self._seed, self._steps = seed, 0
         return self._observation()
 
@@ -101,6 +108,8 @@ class MetaWorld(Environment):
         """Apply one action (4,) for one control period; an episode can go on past ``max_steps``."""
         # The horizon is counted here: the simulation would raise when stepped past its own.
         self._simulation.curr_path_length = 0
+        if self._disturbance and not self.imagined:
+            action = self._disturbance.applied_to(action)
         clipped = np.clip(action, -1.0, 1.0).astype(np.float32)
         self._full_state, reward, _, _, info = self._simulation.step(clipped)
         self._steps += 1
@@ -120,7 +129,13 @@ class MetaWorld(Environment):
         """Return everything that decides the future; raise UserError before the first reset."""
         if self._seed is None:
             raise UserError("meta_world: reset the environment before saving its state")
-        return _State(self._seed, self._steps, self.full_state, mujoco_state.save(self._simulation))
+        return _State(
+            self._seed,
+            self._steps,
+            self.full_state,
+            self._disturbance.save() if self._disturbance else None,
+            mujoco_state.save(self._simulation),
+        )
 
     def restore_state(self, state: object) -> None:
         """Return exactly to ``state``, also when it belongs to another episode of this task."""
@@ -129,6 +144,8 @@ class MetaWorld(Environment):
         if state.seed != self._seed:  # what an episode fixes is a function of its seed
             self.reset(state.seed)
         mujoco_state.restore(self._simulation, state.simulation)
+        if self._disturbance and state.disturbance:
+            self._disturbance.restore(state.disturbance)
         self._steps, self._full_state = state.steps, state.full_state.copy()
 
     def describe(self) -> dict[str, object]:
@@ -142,7 +159,7 @@ class MetaWorld(Environment):
 
     def _observation(self) -> Observation:
         state = self._full_state[self._seen].astype(np.float32)
-        return {STATE: state} | (self._views.observe() if self.cameras_on else {})
+        return {STATE: state} | ({} if self.imagined else self._views.observe())
 
 
 def _build(task: str) -> SawyerXYZEnv:

@@ -135,6 +135,15 @@ def test_failures_are_kept_when_asked_for(project):
     assert rows[3]["length"] == 20
 
 
+def test_a_round_may_be_asked_for_by_its_steps(project):
+    options = {"keep_failures": True, "episodes": 50, "min_steps": 60}
+    one = collect(project(save_dir="one", **options))
+    many = collect(project(save_dir="many", **options, workers=2, environments_per_worker=3))
+    assert contents(one) == contents(many)
+    lengths = open_round(one).lengths
+    assert lengths.sum() >= 60 > lengths[:-1].sum()
+
+
 def test_a_sealed_round_opens_and_says_where_it_came_from(project):
     folder = collect(project(round=2, episodes=2))
     assert folder.name == "round_002"

@@ -8,14 +8,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from data_collection import dagger_runner
 from data_collection.episodes import open_round
+from data_collection.episodes.schema import EXPERT
+from data_collection.label_error import label_errors
+from trainer.acting import load_policy
+from trainer.checkpoint import open_checkpoint
 from trainer.cli import run_command
 from trainer.errors import ConfigError, UserError
+from trainer.seeding import stream_seed
 
+CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml"
 SETTINGS = {
@@ -96,7 +104,7 @@ def test_rounds_are_collected_trained_evaluated_and_reported(finished):
     assert summary["final_success_rate"] == figures[1]["evaluation"]["success_rate"]
     assert set(summary) >= {"final_return", "teacher_return", "teacher_success_rate", "rounds"}
     report = (finished / "report.html").read_text()
-    assert report.count("data:image/png;base64") == 6
+    assert report.count("data:image/svg+xml;base64") == 7
     assert report.count("data:video/mp4;base64") == 2
     assert "http" not in report
 
@@ -105,6 +113,58 @@ def test_starting_a_finished_experiment_again_repeats_nothing(finished):
     before = {p: p.stat().st_mtime_ns for p in (finished / "train").rglob("*.pt")}
     assert dagger_runner.main(arguments(finished)) == 0
     assert {p: p.stat().st_mtime_ns for p in (finished / "train").rglob("*.pt")} == before
+
+
+def test_labels_are_counted_and_the_drivers_error_is_measured(finished):
+    first, second = (
+        json.loads((finished / "rounds" / f"{i:03d}.json").read_text()) for i in range(2)
+    )
+    # Stepwise labels for every state, and chunks of 16 actions for every eighth one.
+    assert second["labels"] == sum(second["lengths"]) == 2 * 24
+    assert second["expert_queries"] == 2 * (24 + 3 * 16)
+    assert first["label_error"] is None
+    rounds = [open_round(finished / "data" / f"round_{i:03d}") for i in range(2)]
+    assert second["label_error"]["student"] == pytest.approx(
+        np.sqrt(np.mean((next_actions(finished, rounds[1]) - labels(rounds[1])) ** 2)), rel=1e-5
+    )
+    assert second["label_error"]["teacher"] > 0
+
+
+def labels(sealed):
+    return sealed.read_rows("action")
+
+
+def next_actions(folder, sealed):
+    """Return the first action of each frame's chunk, as the student of round 0 samples it."""
+    saved = load_policy(open_checkpoint(folder / "train" / "round_000" / "epoch_2"), CPU)
+    actions = []
+    for row, state in enumerate(torch.from_numpy(sealed.read_rows("observation.state"))):
+        noise = torch.Generator().manual_seed(stream_seed(0, "label_error", row))
+        observation = {"observation.state": state[None, None]}
+        chunk, _ = saved.policy.predict_action(observation, saved.policy.initial_state(1), [noise])
+        actions.append(chunk[0, 0].numpy())
+    return np.stack(actions)
+
+
+def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
+    student, data = finished / "train" / "round_000", finished / "data" / "round_001"
+    dart = {"student": str(student), "data": str(data), "scale": 2.0}
+    options = {"phase1.sources": [{"dart": dart}], "phase2.dart_scale": 0.5}
+    assert dagger_runner.main(arguments(tmp_path / "dart", **options)) == 0
+    errors = label_errors(load_policy(open_checkpoint(student / "epoch_2"), CPU), data)
+    expected = 2.0 * errors.T @ errors / len(errors)
+    for index in range(2):
+        config = yaml.safe_load((tmp_path / f"dart/configs/{index:03d}_collect.yaml").read_text())
+        covariance = np.array(config["drivers"][0]["noise_covariance"])
+        if index == 0:
+            np.testing.assert_allclose(covariance, expected, rtol=1e-6)
+        assert np.linalg.eigvalsh(covariance).min() > 0
+        sealed = open_round(tmp_path / f"dart/data/round_{index:03d}")
+        assert set(sealed.read_rows("actor")) == {EXPERT}
+        noise = sealed.read_rows("executed_action") - sealed.read_rows("action")
+        # Whitened by its covariance the noise is standard normal, 4 numbers a step.
+        squares = np.einsum("na,ab,nb->n", noise, np.linalg.inv(covariance), noise)
+        assert squares.mean() == pytest.approx(4, abs=4 * np.sqrt(8 / len(noise)))
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_a_label_chunk_is_what_the_expert_does_from_there_on():
     # continued from the visited state, which another environment plays out here.
     teacher = MetaWorldExpert()
     labeller = ChunkLabeller(teacher, horizon=6, every=5)
-    arrays = play(Driver(teacher, noise=0.4), labeller, teacher)["3"]
+    arrays = play(Driver(teacher, noise=0.4 * np.eye(4)), labeller, teacher)["3"]
     assert arrays["label.frame"].tolist() == [0, 5, 10, 15, 20, 25]
     assert arrays["label.chunk"].shape == (6, 6, 4)
     assert arrays["label.valid"].all()

@@ -9,12 +9,12 @@ from trainer.environment import STATE, StepResult
 from trainer.rollout import RolloutJob, rollout
 
 
-def record(task="reach-v3", seeds=(0,), noise=0.0, slots=1):
+def record(task="reach-v3", seeds=(0,), noise=None, slots=1):
     episodes = {}
     teacher = MetaWorldExpert()
     hooks = EpisodeHooks(
         teacher,
-        driver_of=lambda job: Driver(teacher, noise),
+        driver_of=lambda job: Driver(teacher, noise and noise * np.eye(4)),
         on_episode=lambda result, arrays: episodes.__setitem__(result.id, (result, arrays)),
     )
     environments = [MetaWorld(task=task) for _ in range(slots)]

@@ -22,7 +22,7 @@ def test_the_order_depends_on_the_step_alone():
     assert [b.tolist() for b in used.micro_batches(7)] == [
         b.tolist() for b in fresh.micro_batches(7)
     ]
-    assert next(fresh.from_step(7, 8)) == fresh.micro_batches(7)[0].tolist()
+    assert next(fresh.from_step(7, 8)).tolist() == fresh.micro_batches(7)[0].tolist()
 
 
 @pytest.mark.parametrize(("world", "accumulate"), [(2, 1), (1, 2), (2, 2)])

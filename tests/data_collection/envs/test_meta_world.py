@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
+from data_collection.envs.disturbance import DisturbanceConfig
 from data_collection.envs.meta_world import MetaWorld
 from data_collection.rendering.cameras import CameraConfig
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
@@ -20,8 +21,8 @@ def noisy_expert_steps(environment: MetaWorld, count: int) -> list[tuple[object,
     return seen
 
 
-def check_restores_exactly(task: str, before: int, after: int) -> None:
-    environment = MetaWorld(task=task)
+def check_restores_exactly(task: str, before: int, after: int, **options) -> None:
+    environment = MetaWorld(task=task, **options)
     environment.reset(5)
     noisy_expert_steps(environment, before)
     state = environment.save_state()
@@ -32,7 +33,7 @@ def check_restores_exactly(task: str, before: int, after: int) -> None:
     noisy_expert_steps(environment, 3)
     environment.restore_state(state)
     assert noisy_expert_steps(environment, after) == expected
-    other = MetaWorld(task=task)
+    other = MetaWorld(task=task, **options)
     other.restore_state(state)
     assert noisy_expert_steps(other, after) == expected
 
@@ -41,6 +42,32 @@ def check_restores_exactly(task: str, before: int, after: int) -> None:
 @pytest.mark.parametrize("before", [0, 1, 37])
 def test_a_saved_state_is_restored_to_the_bit(task, before):
     check_restores_exactly(task, before, after=20)
+
+
+DISTURBED = DisturbanceConfig(noise=0.3, push=1.0, push_every=10, push_steps=5)
+
+
+def test_disturbances_are_restored_with_the_rest():
+    check_restores_exactly("pick-place-v3", before=37, after=20, disturbance=DISTURBED)
+
+
+def test_disturbances_follow_from_the_seed_and_are_not_imagined():
+    quiet, shaken = MetaWorld(task="reach-v3"), MetaWorld(task="reach-v3", disturbance=DISTURBED)
+    still = np.zeros(4, np.float32)
+    paths = []
+    for _ in range(2):
+        shaken.reset(3)
+        paths.append([shaken.step(still).observation[STATE] for _ in range(20)])
+    np.testing.assert_array_equal(*paths)
+    quiet.reset(3)
+    assert (quiet.step(still).observation[STATE] != paths[0][0]).any()
+    with shaken.imagining():
+        shaken.reset(3)
+        quiet.reset(3)
+        for _ in range(5):
+            np.testing.assert_array_equal(
+                shaken.step(still).observation[STATE], quiet.step(still).observation[STATE]
+            )
 
 
 @pytest.mark.slow

@@ -1,0 +1,278 @@
+"""Success, or return, against labelled states: behaviour cloning and DAgger with the same labels.
+
+python benchmarks/label_efficiency.py meta_world [--jobs 2] [--json FILE] [--plot FILE]
+python benchmarks/label_efficiency.py course --experts FOLDER [--jobs 2] [--json FILE] [--plot FILE]
+
+Every run is a DAgger experiment (behaviour cloning is one without rounds) in ``--work``; killed
+and started again, the command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display
+
+from common import Row, parser, report, versions
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).parents[1]
+DAGGER = ROOT / "experiment_training" / "dagger"
+
+BUDGETS = (1000, 3000, 10000)
+DISTURBANCE = {"noise": 0.3, "push": 1.0, "push_every": 40, "push_steps": 5}
+TASKS = {
+    "peg-insert-side": {},
+    "basketball": {},
+    "stick-pull": {},
+    "soccer": {},
+    "pick-place, disturbed": {"disturbance": DISTURBANCE},
+    "push, disturbed": {"disturbance": DISTURBANCE},
+}
+"""Meta-World tasks, and the parameters of their environment."""
+
+COURSE = {"hopper": "Hopper", "half_cheetah": "HalfCheetah", "ant": "Ant", "humanoid": "Humanoid"}
+"""Tasks of the course, and the name of the expert's file."""
+COURSE_BUDGETS = (200, 500, 1000, 2000, 5000)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One DAgger experiment of the study."""
+
+    task: str
+    method: str
+    seed: int
+    config: Path
+    settings: dict[str, object]
+
+    @property
+    def name(self) -> str:
+        """Return the name of its folder."""
+        words = f"{self.task} {self.method} {self.seed}".replace(",", "").split()
+        return "_".join(words)
+
+    def run(self, work: Path) -> dict[str, object]:
+        """Return the experiment's ``summary.json``, made now or found."""
+        folder = work / self.name
+        settings = {**self.settings, "save_dir": str(folder), "seed": self.seed, "workers": 1}
+        command = [sys.executable, str(ROOT / "data_collection" / "dagger_runner.py")]
+        command += ["--dagger_config", str(self.config)]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={json.dumps(value)}"]
+        work.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        with folder.with_suffix(".log").open("a") as log:
+            subprocess.run(command, stdout=log, stderr=log, env=environment, check=True)
+        return json.loads((folder / "summary.json").read_text())
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a student can do after so many labels."""
+
+    task: str
+    method: str
+    seed: int
+    labels: int
+    queries: int
+    score: float
+    teacher: float
+
+
+def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Point]:
+    """Yield a point for every round of a trial."""
+    labels = queries = 0
+    for record in summary["rounds"]:  # type: ignore[attr-defined]
+        labels += record["labels"]
+        queries += record["expert_queries"]
+        yield Point(
+            task=trial.task,
+            method=trial.method.split()[0],
+            seed=trial.seed,
+            labels=labels,
+            queries=queries,
+            score=record["evaluation"]["success_rate" if score == "success" else "mean_return"],
+            teacher=float(summary[f"teacher_{'success_rate' if score == 'success' else 'return'}"]),  # type: ignore[arg-type]
+        )
+
+
+def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
+    """Yield the trials on Meta-World: cloning at each budget, and DAgger that passes them all."""
+    config = DAGGER / "peg_insert_side" / "exp1" / "dagger.yaml"
+    budgets = (200, 400) if quick else BUDGETS
+    first = budgets[0] // 2
+    rounds = [budgets[0] - first, *(b - a for a, b in itertools.pairwise(budgets))]
+    quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 4}
+    for task, params in list(TASKS.items())[: 1 if quick else None]:
+        common: dict[str, object] = {
+            "environment.params": {"task": f"{task.split(',')[0]}-v3", **params},
+            "evaluation.episodes": 100,
+            "evaluation.video_every": -1,
+            "min_teacher_success": None,
+            "phase1.episodes": 1000,
+            "phase2.rollouts": 1000,
+            **(quickly if quick else {}),
+        }
+        for seed in range(seeds):
+            for budget in budgets:
+                cloning = common | {"n_rounds": 0, "phase1.min_steps": budget}
+                yield Trial(task, f"BC {budget}", seed, config, cloning)
+            dagger = common | {
+                "n_rounds": len(rounds),
+                "phase1.min_steps": first,
+                "phase2.min_steps": rounds,
+            }
+            yield Trial(task, "DAgger", seed, config, dagger)
+
+
+def course_trials(experts: Path, seeds: int, quick: bool) -> Iterator[Trial]:
+    """Yield the trials on the course's tasks: cloning at each budget, DAgger in small rounds."""
+    budgets = (200, 400) if quick else COURSE_BUDGETS
+    quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 1}
+    for task, file in list(COURSE.items())[: 1 if quick else None]:
+        common: dict[str, object] = {
+            "teacher.params.path": str((experts / f"{file}.pkl").resolve()),
+            **(quickly if quick else {}),
+        }
+        for seed in range(seeds):
+            for budget in budgets:
+                steps = {"phase1.min_steps": budget, "phase1.max_steps": min(budget, 1000)}
+                cloning = common | steps | {"n_rounds": 0, "phase1.sources": [{}]}
+                yield Trial(task, f"BC {budget}", seed, _course_config(task), cloning)
+            dagger = common | {
+                "n_rounds": 1 if quick else 10,
+                "phase1.min_steps": 200,
+                "phase1.max_steps": 200,
+                "phase2.min_steps": [200, 200, 200, 200, 500, 500, 500, 1000, 1000, 1000],
+                "phase2.max_steps": 1000,
+            }
+            yield Trial(task, "DAgger", seed, _course_config(task), dagger)
+
+
+def _course_config(task: str) -> Path:
+    return DAGGER / task / "exp1" / "dagger.yaml"
+
+
+def budget_rows(found: Sequence[Point], budgets: Sequence[int]) -> list[Row]:
+    """Return a row for each task and budget: the mean over seeds, and the spread, of both methods.
+
+    A DAgger experiment counts at a budget with the first round that reaches it.
+    """
+    rows: list[Row] = []
+    for task in dict.fromkeys(p.task for p in found):
+        for budget in budgets:
+            row: Row = {"name": f"{task}, {budget} labels"}
+            for method in ("BC", "DAgger"):
+                reached = _at_budget(
+                    [p for p in found if (p.task, p.method) == (task, method)], budget
+                )
+                scores = [p.score for p in reached]
+                row[method] = round(statistics.mean(scores), 3)
+                row[f"{method} ±"] = round(statistics.pstdev(scores), 3)
+                row[f"{method} queries"] = round(statistics.mean(p.queries for p in reached))
+            row["teacher"] = round(next(p.teacher for p in found if p.task == task), 3)
+            rows.append(row)
+    return rows
+
+
+def _at_budget(found: Sequence[Point], budget: int) -> list[Point]:
+    """Return each seed's point with the fewest labels that are not fewer than the budget."""
+    best: dict[int, Point] = {}
+    for point in sorted(found, key=lambda p: p.labels):
+        if point.labels >= budget:
+            best.setdefault(point.seed, point)
+    return list(best.values())
+
+
+def needed_rows(found: Sequence[Point], share: float = 0.95) -> list[Row]:
+    """Return a row for each task: labels needed to reach a share of the teacher's return."""
+    rows: list[Row] = []
+    for task in dict.fromkeys(p.task for p in found):
+        row: Row = {"name": f"{task}: labels to {share:g} of the expert"}
+        for method in ("BC", "DAgger"):
+            needed = []
+            for seed in sorted({p.seed for p in found}):
+                own = [p for p in found if (p.task, p.method, p.seed) == (task, method, seed)]
+                good = [p.labels for p in own if p.score >= share * p.teacher]
+                needed.append(min(good, default=None))
+            reached = [n for n in needed if n is not None]
+            row[method] = statistics.median(reached) if len(reached) == len(needed) else None
+            row[f"{method} reached"] = f"{len(reached)} of {len(needed)} seeds"
+        rows.append(row)
+    return rows
+
+
+def plot(found: Sequence[Point], path: Path, score: str) -> None:
+    """Draw a panel for each task, against labels above and expert queries below."""
+    tasks = list(dict.fromkeys(p.task for p in found))
+    figure = Figure(figsize=(3.1 * len(tasks), 5.6), layout="constrained")
+    panels = figure.subplots(2, len(tasks), squeeze=False, sharey="col")
+    for column, task in enumerate(tasks):
+        for row, axis in enumerate(("labels", "queries")):
+            axes = panels[row][column]
+            for method, colour in (("BC", "tab:red"), ("DAgger", "tab:blue")):
+                own = [p for p in found if (p.task, p.method) == (task, method)]
+                for seed in {p.seed for p in own}:
+                    line = sorted((getattr(p, axis), p.score) for p in own if p.seed == seed)
+                    label = method if seed == 0 else None
+                    axes.plot(
+                        *zip(*line, strict=True), "o-", color=colour, alpha=0.6, ms=3, label=label
+                    )
+            axes.axhline(next(p.teacher for p in found if p.task == task), color="grey", ls="--")
+            axes.set(
+                xscale="log", xlabel="labelled states" if axis == "labels" else "expert queries"
+            )
+        panels[0][column].set_title(task, fontsize=10)
+    panels[0][0].set_ylabel(score)
+    panels[1][0].set_ylabel(score)
+    panels[0][0].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the study, print its table, draw its plot."""
+    options = parser("Labels against success: behaviour cloning and DAgger.")
+    options.add_argument("study", choices=("meta_world", "course"))
+    options.add_argument("--experts", type=Path, metavar="FOLDER", help="the course's expert files")
+    options.add_argument("--work", type=Path, default=ROOT / "runs" / "label_efficiency")
+    options.add_argument("--plot", type=Path, metavar="FILE", help="a PNG of all curves")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    args = options.parse_args(arguments)
+    if args.study == "course" and args.experts is None:
+        options.error("the course's experts are not shipped: give their folder with --experts")
+    seeds = 1 if args.quick else args.seeds
+    trials = (
+        meta_world_trials(seeds, args.quick)
+        if args.study == "meta_world"
+        else course_trials(args.experts, seeds, args.quick)
+    )
+    chosen = [trial for trial in trials if args.only in trial.name]
+    score = "success" if args.study == "meta_world" else "return"
+    with ThreadPoolExecutor(args.jobs) as pool:
+        summaries = pool.map(lambda trial: trial.run(args.work / args.study), chosen)
+        found = [p for t, s in zip(chosen, summaries, strict=True) for p in points(t, s, score)]
+    if args.study == "course":
+        rows = needed_rows(found)
+    else:
+        rows = budget_rows(found, (200, 400) if args.quick else BUDGETS)
+    report(rows, versions("torch", "mujoco", "metaworld", "gymnasium"), args.json)
+    if args.plot:
+        plot(found, args.plot, score)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,60 @@
+"""Who drives which episode of a round, and the noise of drivers."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from data_collection.schema import CollectConfig, DriverConfig
+
+
+def config(**values):
+    spec = {"type": "any"}
+    plain = {"plugins": [], "save_dir": "x", "episodes": 30, "environment": spec, "teacher": spec}
+    return CollectConfig.model_validate(plain | values)
+
+
+def test_the_drivers_shares_hold_early_and_who_drives_is_shuffled_with_the_seed():
+    drivers = [{"share": 2}, {"noise": 0.1, "share": 1}]
+    choices = {}
+    for seed in (0, 1):
+        round_ = config(drivers=drivers, seed=seed)
+        choices[seed] = np.array([round_.driver_of(round_.job(i)) for i in range(30)])
+        assert (choices[seed].reshape(-1, 3).sum(axis=1) == 1).all()
+    assert (choices[0] != choices[1]).any()
+    assert len(set(np.flatnonzero(choices[0]) % 3)) > 1
+
+
+def test_a_share_too_small_for_the_round_gets_no_episode():
+    round_ = config(drivers=[{"share": 100}, {"share": 1}], episodes=10)
+    assert [round_.driver_of(round_.job(i)) for i in range(10)] == [0] * 10
+
+
+def test_the_factor_times_its_transpose_is_the_covariance():
+    covariance = np.array([[0.5, 0.2, 0.0], [0.2, 0.1, 0.0], [0.0, 0.0, 0.0]])
+    factor = DriverConfig(noise_covariance=covariance.tolist()).noise_factor(3)
+    np.testing.assert_allclose(factor @ factor.T, covariance, atol=1e-15)
+    np.testing.assert_array_equal(DriverConfig(noise=0.3).noise_factor(2), 0.3 * np.eye(2))
+    assert DriverConfig().noise_factor(2) is None
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], r"symmetric matrix of shape \(3, 3\)"),
+        ([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "symmetric"),
+        ([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "no negative eigenvalue"),
+    ],
+)
+def test_what_is_no_covariance_is_refused(matrix, message):
+    with pytest.raises(ValueError, match=message):
+        DriverConfig(noise_covariance=matrix).noise_factor(3)
+
+
+def test_noise_is_given_in_one_way():
+    with pytest.raises(ValidationError, match="leave one out"):
+        DriverConfig(noise=0.1, noise_covariance=[[1.0]])
+
+
+def test_steps_are_counted_only_where_every_episode_is_kept():
+    with pytest.raises(ValidationError, match="needs keep_failures: true"):
+        config(min_steps=100)
