@@ -58,6 +58,7 @@ ENTRIES = (
     Entry(f"project, {WORKERS} workers", "project"),
     Entry("imitation, 1 environment", "imitation", environments=1),
     Entry("imitation, 8 environments", "imitation", environments=8),
+    Entry("imitation, 32 environments", "imitation", environments=32),
     Entry("imitation, 8 processes", "imitation", environments=8, stepping="processes"),
     Entry(f"stepping and both networks, {WORKERS} processes", "project", does="networks"),
     Entry(BARE, "project", does="bare"),
@@ -71,7 +72,7 @@ class Budget:
     rollouts: int = 128
     first_rollouts: int = 8
     train_steps: int = 300
-    rounds: int = 4
+    rounds: int = 3
     """In which memory is watched."""
     runs: int = 3
 
@@ -122,8 +123,7 @@ class Measuring:
             running = {each: stack.enter_context(self._start(each, "speed")) for each in entries}
             self._check_labels(list(running.values()))
             for contestant in running.values():
-                contestant.ask("collect")
-                contestant.ask("train")
+                _first_round(contestant)
             ask = {each: partial(_rate, running[each], each.does) for each in entries}
             rates = {each: median(runs) for each, runs in alternate(ask, self._budget.runs).items()}
         bare = next((rate for each, rate in rates.items() if each.name == BARE), None)
@@ -131,22 +131,19 @@ class Measuring:
 
     def _memory(self, entry: Entry) -> Mapping[str, float]:
         """Return the figures of the last of several rounds, with memory and its growth."""
-        collecting: list[float] = []
-        whole: list[float] = []
+        figures: dict[str, float] = {}
+        peaks_mb: list[float] = []
         with self._start(entry, "memory") as contestant:
-            contestant.ask("collect")
-            contestant.ask("train")
+            _first_round(contestant)
             for _ in range(self._budget.rounds):
-                with PeakMemory(contestant.pid) as peak:
+                with PeakMemory(contestant.pid) as collecting:
                     figures = contestant.ask("collect")
-                collecting.append(peak.mb)
-                with PeakMemory(contestant.pid) as peak:
+                with PeakMemory(contestant.pid) as training:
                     contestant.ask("train")
-                whole.append(max(peak.mb, collecting[-1]))
-        growth_mb = (whole[-1] - whole[0]) / (self._budget.rounds - 1)
-        growth_bytes = growth_mb * 2**20 / figures["steps"]
-        sys.stderr.write(f"{entry.name} {collecting} {whole}\n")
-        return {**figures, "peak_mb": collecting[-1], "growth_bytes_per_step": growth_bytes}
+                figures["peak_mb"] = collecting.mb
+                peaks_mb.append(max(collecting.mb, training.mb))
+        growth_mb = (peaks_mb[-1] - peaks_mb[0]) / (len(peaks_mb) - 1)
+        return figures | {"growth_bytes_per_step": growth_mb * 2**20 / figures["steps"]}
 
     def _start(self, entry: Entry, purpose: str) -> Contestant:
         folder = self._folder / purpose / entry.name.replace(" ", "_")
@@ -168,6 +165,12 @@ class Measuring:
         labels = [contestant.ask("label", 0.1)["sum"] for contestant in contestants]
         if not np.allclose(labels, labels[0], rtol=1e-5):
             raise SystemExit(f"the experts differ: the sums of their actions are {labels}")
+
+
+def _first_round(contestant: Contestant) -> None:
+    """Have the expert drive, and the student trained that drives from then on."""
+    contestant.ask("collect")
+    contestant.ask("train")
 
 
 def _rate(contestant: Contestant, question: str) -> float:
@@ -223,10 +226,10 @@ def _random_expert(file: Path) -> Path:
 
 
 def _arrays_of(expert: Path, file: Path) -> Path:
-    """Return the file after writing the expert's mean, std, and weights and biases in turn."""
+    """Return the file after writing mean, deviation, and each layer's weights and biases in it."""
     network = load_expert(expert)
-    layers = {f"{i}{'wb'[j]}": layer[j] for i, layer in enumerate(network.layers) for j in (0, 1)}
-    np.savez(file, mean=network.mean_i, std=network.std_i, **layers)
+    layers = [array for layer in network.layers for array in layer]
+    np.savez(file, network.mean_i, network.std_i, *layers)
     return file
 
 

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
 from data_collection.episodes import EpisodeError, EpisodeRecord, RoundWriter, is_sealed, seal
 from data_collection.schema import EXECUTION_KEYS, CollectConfig
@@ -22,6 +21,7 @@ from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError, UserError
 from trainer.files import write_text_atomically
+from trainer.progress import progress_bar
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,10 @@ def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> Ti
     attempts = iter(job for job in map(config.job, range(config.attempts)) if job.id not in records)
     if found:
         _log.info("going on with %d episodes that are there already", found)
-    with tqdm(total=config.episodes, initial=found, unit="episode", desc="collecting") as bar:
+    bar = progress_bar(
+        total=config.episodes, initial=found, unit="episode", description="collecting"
+    )
+    with bar:
         while _too_few(config, records.values()):
             while pool.has_room and _too_few(
                 config, records.values(), pool.outstanding, pool.longest

@@ -47,7 +47,7 @@ class ChunkLabeller:
     Args:
         teacher: Whose actions are the labels; it must decide from the present state alone.
         horizon: Steps of a chunk.
-        every: A frame is labelled when its index is a multiple of this.
+        every: A frame has a label when its index is a multiple of this.
     """
 
     def __init__(self, teacher: Teacher, *, horizon: int, every: int) -> None:
@@ -60,10 +60,12 @@ class ChunkLabeller:
         """Return the record of an episode that has no labels yet."""
         return ChunkLabels(self.horizon, slot.environment.action_dim)
 
+    def is_due(self, slot: Slot) -> bool:
+        """Return whether the slot's present frame is one to label."""
+        return slot.step % self.every == 0
+
     def add(self, slot: Slot, labels: ChunkLabels) -> None:
-        """Append the chunk of the slot's present frame, where it is due."""
-        if slot.step % self.every:
-            return
+        """Append the chunk of the slot's present frame."""
         begin = time.perf_counter()
         chunk_ha, valid_h = self._chunk(slot)
         labels.frames.append(slot.step)

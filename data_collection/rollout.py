@@ -129,23 +129,27 @@ class EpisodeHooks(RolloutHooks):
     def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
         """Return the action of whoever acts now, disturbed by the driver's noise."""
         episode = self._episodes[slot.index]
-        episode.label = self._teacher.act(slot.environment, slot.observation, slot.generator)
+        label = self._teacher.act(slot.environment, slot.observation, slot.generator)
         # Along an undisturbed teacher's own path its actions are the chunk already.
         own_path = episode.driver.teacher is self._teacher and episode.driver.noise is None
+        episode.label = label
         if self._labeller and episode.chunks and not own_path:
-            self._labeller.add(slot, episode.chunks)
-        action, episode.actor = self._act(slot, planned, episode)
+            if self._labeller.is_due(slot):
+                self._labeller.add(slot, episode.chunks)
+            else:
+                episode.label = None
+        action, episode.actor = self._act(slot, planned, label, episode)
         if episode.driver.noise is None:
             return action
         disturbance = episode.driver.noise @ slot.generator.standard_normal(len(action))
         return (action + disturbance).astype(np.float32)
 
     def _act(
-        self, slot: Slot, planned: np.ndarray | None, episode: _Episode
+        self, slot: Slot, planned: np.ndarray | None, label: np.ndarray, episode: _Episode
     ) -> tuple[np.ndarray, int]:
         driver = episode.driver.teacher
         if driver is self._teacher:
-            return episode.label, EXPERT
+            return label, EXPERT
         if driver is not None:
             return driver.act(slot.environment, slot.observation, slot.generator), OTHER
         if planned is None:
@@ -153,14 +157,14 @@ class EpisodeHooks(RolloutHooks):
         if self._mixing and self._mixing.teacher_acts(
             slot.environment,
             slot.observation,
-            episode.label,
+            label,
             planned,
             step=slot.step,
             episode_draw=episode.draw,
             generator=slot.generator,
         ):
             slot.planned.clear()  # the rest of the chunk answers a state that is not reached now
-            return episode.label, EXPERT
+            return label, EXPERT
         return planned, STUDENT
 
     def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
@@ -182,7 +186,8 @@ class _Episode:
     buffer: EpisodeBuffer
     draw: float
     chunks: ChunkLabels | None
-    label: np.ndarray = field(init=False)
+    label: np.ndarray | None = field(init=False)
+    """None where none is recorded: only every so many states have one."""
     actor: int = field(init=False)
 
     def arrays(self) -> EpisodeArrays:

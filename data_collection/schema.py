@@ -78,7 +78,8 @@ class LabelConfig(Strict):
     horizon: PositiveInt | None = None
     """Steps of a label chunk; the policy's chunk by default."""
     every: PositiveInt = 1
-    """Label a chunk every so many steps."""
+    """Label every so many states, where the teacher does not act alone: neighbours are alike, and
+    labels are better spent on more episodes."""
 
 
 class CollectConfig(Strict):

@@ -28,6 +28,7 @@ from trainer.errors import ConfigError
 from trainer.files import write_text_atomically
 from trainer.interfaces import EVALUATION_SEED_START, Interface, Policy
 from trainer.planner import PolicyPlanner
+from trainer.progress import progress_bar
 from trainer.registry import environments, load_plugins
 from trainer.rollout import EpisodeResult, RolloutHooks, RolloutJob, Slot, rollout
 from trainer.schema import ComponentSpec, EvaluationConfig
@@ -151,7 +152,7 @@ def evaluate(
     start = time.perf_counter()
     try:
         results = list(
-            tqdm(
+            progress_bar(
                 rollout(
                     slots,
                     jobs,
@@ -161,7 +162,7 @@ def evaluate(
                     stop_on_success=config.stop_on_success,
                 ),
                 total=episodes,
-                desc="evaluating",
+                description="evaluating",
                 unit="episode",
                 leave=False,
             )

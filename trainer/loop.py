@@ -19,6 +19,7 @@ from trainer.guard import GradientGuard
 from trainer.interfaces import ACTION, Batch, LossOutput, Progress
 from trainer.meter import Meter
 from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_groups
+from trainer.progress import progress_bar
 from trainer.review import Reviewer
 from trainer.sampling import SampleOrder
 from trainer.seeding import stream_seed
@@ -224,13 +225,12 @@ class TrainLoop:
     # ---- reporting and saving ------------------------------------------------------------------
 
     def _progress_bar(self) -> tqdm:
-        return tqdm(
+        return progress_bar(
             total=self.total_steps,
             initial=self.step,
-            desc="/".join(self.run.save_dir.parts[-2:]),
+            description="/".join(self.run.save_dir.parts[-2:]),
             unit="step",
             disable=not self.ranks.is_main,
-            dynamic_ncols=True,
         )
 
     def _report(self, reviewer: Reviewer, bar: tqdm) -> None:
@@ -246,6 +246,7 @@ class TrainLoop:
             lr=f"{self.optimizer.learning_rate:.2g}",
             samples_s=f"{values['perf/samples_per_s']:,.0f}",
             wait=f"{values['perf/data_wait']:.0%}",
+            refresh=False,
         )
 
     def _epoch_just_ended(self) -> int:

@@ -39,9 +39,8 @@ class Expert(BasePolicy):
 
     def __init__(self, venv: VecEnv, file: Path) -> None:
         super().__init__(venv.observation_space, venv.action_space)
-        arrays = dict(np.load(file))
-        self._mean, self._std = arrays.pop("mean"), arrays.pop("std")
-        *self._hidden, self._out = zip(*[iter(arrays.values())] * 2, strict=True)
+        self._mean, self._std, *layers = np.load(file).values()
+        *self._hidden, self._out = zip(layers[::2], layers[1::2], strict=True)
 
     def predict(
         self,

@@ -107,10 +107,15 @@ class RoundRecord:
 
 
 def _labels(sealed: SealedRound) -> tuple[int, int]:
-    """Return how many states have a label, and how many of the expert's actions that took."""
+    """Return how many states have a label, and how many of the expert's actions that took.
+
+    A chunk takes as many as it has steps, the present state's own among them.
+    """
     labels = int(sealed.read_rows(ACTION_VALID).sum())
-    ahead = int(sealed.read_rows(LABEL_VALID).sum()) if LABEL_VALID in sealed.keys else 0
-    return labels, labels + ahead
+    if LABEL_VALID not in sealed.keys:
+        return labels, labels
+    valid = sealed.read_rows(LABEL_VALID)
+    return labels, labels - len(valid) + int(valid.sum())
 
 
 class TimedSteps:

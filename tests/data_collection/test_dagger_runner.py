@@ -14,9 +14,11 @@ import torch
 import yaml
 
 from data_collection import dagger_runner
-from data_collection.episodes import open_round
+from data_collection.envs.meta_world import MetaWorld
+from data_collection.episodes import open_round, read_episode
 from data_collection.episodes.schema import EXPERT
 from data_collection.label_error import label_errors
+from data_collection.teachers.meta_world_expert import MetaWorldExpert
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.cli import run_command
@@ -26,6 +28,7 @@ from trainer.seeding import stream_seed
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml"
+PLUGINS = yaml.safe_load(CONFIG.read_text())["plugins"]
 SETTINGS = {
     "phase1.episodes": 3,
     "phase1.max_steps": 40,
@@ -119,9 +122,10 @@ def test_labels_are_counted_and_the_drivers_error_is_measured(finished):
     first, second = (
         json.loads((finished / "rounds" / f"{i:03d}.json").read_text()) for i in range(2)
     )
-    # Stepwise labels for every state, and chunks of 16 actions for every eighth one.
-    assert second["labels"] == sum(second["lengths"]) == 2 * 24
-    assert second["expert_queries"] == 2 * (24 + 3 * 16)
+    # Every eighth state of two episodes of 24 steps has a chunk of 16 actions.
+    assert second["lengths"] == [24, 24]
+    assert second["labels"] == 2 * 3
+    assert second["expert_queries"] == 2 * 3 * 16
     assert first["label_error"] is None
     rounds = [open_round(finished / "data" / f"round_{i:03d}") for i in range(2)]
     assert second["label_error"]["student"] == pytest.approx(
@@ -131,19 +135,44 @@ def test_labels_are_counted_and_the_drivers_error_is_measured(finished):
 
 
 def labels(sealed):
-    return sealed.read_rows("action")
+    return sealed.read_rows("action")[sealed.read_rows("action_valid")]
 
 
 def next_actions(folder, sealed):
-    """Return the first action of each frame's chunk, as the student of round 0 samples it."""
+    """Return the first action of each labelled frame's chunk, as round 0's student samples it."""
     saved = load_policy(open_checkpoint(folder / "train" / "round_000" / "epoch_2"), CPU)
     actions = []
-    for row, state in enumerate(torch.from_numpy(sealed.read_rows("observation.state"))):
+    states = sealed.read_rows("observation.state")[sealed.read_rows("action_valid")]
+    for row, state in enumerate(torch.from_numpy(states)):
         noise = torch.Generator().manual_seed(stream_seed(0, "label_error", row))
         observation = {"observation.state": state[None, None]}
         chunk, _ = saved.policy.predict_action(observation, saved.policy.initial_state(1), [noise])
         actions.append(chunk[0, 0].numpy())
     return np.stack(actions)
+
+
+def test_weaker_teachers_drive_and_the_expert_labels(finished, tmp_path):
+    epochs = [str(finished / "train" / "round_000" / f"epoch_{k}") for k in (1, 2)]
+    weaker = [{"teacher": {"type": "policy_checkpoint", "params": {"path": e}}} for e in epochs]
+    options = {
+        "phase1.sources": [{}, *weaker],
+        "n_rounds": 0,
+        "plugins": [*PLUGINS, "data_collection.teachers.policy_checkpoint"],
+    }
+    assert dagger_runner.main(arguments(tmp_path / "weaker", **options)) == 0
+    sealed = open_round(tmp_path / "weaker" / "data" / "round_000")
+    drivers = [sealed.manifest[name].actors for name in sealed.ids]
+    assert sorted(d["expert"] for d in drivers) == [0, 0, 1]
+    assert sorted(d["other"] for d in drivers) == [0, 1, 1]
+    environment = MetaWorld(task="peg-insert-side-v3")
+    for name in sealed.ids:
+        arrays = read_episode(sealed.folder / "episodes" / f"{name}.h5")
+        observation = environment.reset(sealed.manifest[name].attributes.seed)
+        for t, executed in enumerate(arrays["executed_action"]):
+            if arrays["action_valid"][t]:
+                label = MetaWorldExpert().act(environment, observation, np.random.default_rng(0))
+                np.testing.assert_array_equal(arrays["action"][t], label)
+            observation = environment.step(executed).observation
 
 
 def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
@@ -161,7 +190,8 @@ def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
         assert np.linalg.eigvalsh(covariance).min() > 0
         sealed = open_round(tmp_path / f"dart/data/round_{index:03d}")
         assert set(sealed.read_rows("actor")) == {EXPERT}
-        noise = sealed.read_rows("executed_action") - sealed.read_rows("action")
+        labelled = sealed.read_rows("action_valid")
+        noise = sealed.read_rows("executed_action")[labelled] - labels(sealed)
         # Whitened by its covariance the noise is standard normal, 4 numbers a step.
         squares = np.einsum("na,ab,nb->n", noise, np.linalg.inv(covariance), noise)
         assert squares.mean() == pytest.approx(4, abs=4 * np.sqrt(8 / len(noise)))
