@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
-EXPERIMENT := experiment_training/imitation_learning/naive_flow_matching_policy/exp3
+EXPERIMENT := experiment_training/dagger/peg_insert_side/exp1
 
 .PHONY: install demo test test-all lint format bench clean-demo
 
@@ -18,13 +18,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[sim,dev]'
 	touch $(STAMP)
 
-demo: install  ## collect expert episodes, train exp3 on them, measure its success rate
-	$(BIN)/python data_collection/collect.py --collect_config experiment_training/data_collection/pick_place/exp1/collect.yaml
-	$(BIN)/python trainer/offline_trainer.py --train_config $(EXPERIMENT)/naive_flow_matching_policy.yaml --set train.save_dir=$(DEMO)
-	$(BIN)/python trainer/evaluate.py --checkpoint $(DEMO) --episodes 100 --video 4 --output $(DEMO)/summary.json
+demo: install  ## ten demonstrations, then two DAgger rounds; the report is runs/demo/report.html
+	$(BIN)/python data_collection/dagger_runner.py --dagger_config $(EXPERIMENT)/dagger.yaml --set save_dir=$(DEMO)
 
 clean-demo:
-	rm -rf $(DEMO) data/pick_place
+	rm -rf $(DEMO)
 
 lint: install
 	$(BIN)/ruff check .

@@ -11,28 +11,32 @@ layers of 256 that was trained by themselves on what the expert showed them in r
 
 from __future__ import annotations
 
-import pickle
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from common import Row, alternate, median, parser, report, versions
 from contestants import PEERS, Contestant, peer_versions
+from course_expert import write_arrays, write_random_expert
 from dagger_task import WORKERS, DaggerTask
 from process_memory import PeakMemory
 
-from data_collection.teachers.gaussian_mlp import load_expert
-
 SCRIPTS = {"project": "project_dagger.py", "imitation": "peers/imitation_dagger.py"}
-SIZES = (17, 64, 64, 6)
-"""Of the course's HalfCheetah expert: state, hidden layers, action."""
+FIGURES = (
+    ("rollouts/s", "rollouts_per_s", 3),
+    ("start s", "start_s", 2),
+    ("disk B/step", "disk_bytes_per_step", 1),
+    ("disk / arrays", "disk_per_array_byte", 3),
+    ("peak MB", "peak_mb", 1),
+    ("growth B/step", "growth_bytes_per_step", 1),
+)
+"""Columns of a round, where their figures are, and the digits to keep."""
 
 
 @dataclass(frozen=True)
@@ -113,37 +117,42 @@ class Measuring:
     def __init__(self, folder: Path, expert: Path | None, budget: Budget) -> None:
         self._folder = folder
         self._budget = budget
-        self._expert = expert.resolve() if expert else _random_expert(folder / "expert.pkl")
-        self._network = _arrays_of(self._expert, folder / "network.npz")
+        self._expert = expert.resolve() if expert else write_random_expert(folder / "expert.pkl")
+        self._network = write_arrays(self._expert, folder / "network.npz")
 
     def rows(self, entries: Sequence[Entry]) -> list[Row]:
         """Return one row an entry; rates are medians over the turns."""
-        figures = {each: self._memory(each) for each in entries if each.does == "collect"}
+        memory = {each: self._memory(each) for each in entries if each.does == "collect"}
+        answers: dict[Entry, dict[str, float]] = {}
         with ExitStack() as stack:
             running = {each: stack.enter_context(self._start(each, "speed")) for each in entries}
-            self._check_labels(list(running.values()))
+            _check_labels(list(running.values()))
             for contestant in running.values():
                 _first_round(contestant)
-            ask = {each: partial(_rate, running[each], each.does) for each in entries}
-            rates = {each: median(runs) for each, runs in alternate(ask, self._budget.runs).items()}
-        bare = next((rate for each, rate in rates.items() if each.name == BARE), None)
-        return [_row(each, rates[each], bare, figures.get(each, {})) for each in entries]
 
-    def _memory(self, entry: Entry) -> Mapping[str, float]:
-        """Return the figures of the last of several rounds, with memory and its growth."""
-        figures: dict[str, float] = {}
-        peaks_mb: list[float] = []
+            def rate(entry: Entry) -> float:
+                answers[entry] = running[entry].ask(entry.does)
+                return answers[entry]["steps_per_s"]
+
+            rates = alternate({each: partial(rate, each) for each in entries}, self._budget.runs)
+        return _table(rates, {each: answers[each] | memory.get(each, {}) for each in entries})
+
+    def _memory(self, entry: Entry) -> dict[str, float]:
+        """Return the peak while a round is collected, and by how much peaks rise with rounds."""
+        collecting_mb: list[float] = []
+        whole_mb: list[float] = []
+        steps = 0.0
         with self._start(entry, "memory") as contestant:
             _first_round(contestant)
             for _ in range(self._budget.rounds):
                 with PeakMemory(contestant.pid) as collecting:
-                    figures = contestant.ask("collect")
+                    steps = contestant.ask("collect")["steps"]
                 with PeakMemory(contestant.pid) as training:
                     contestant.ask("train")
-                figures["peak_mb"] = collecting.mb
-                peaks_mb.append(max(collecting.mb, training.mb))
-        growth_mb = (peaks_mb[-1] - peaks_mb[0]) / (len(peaks_mb) - 1)
-        return figures | {"growth_bytes_per_step": growth_mb * 2**20 / figures["steps"]}
+                collecting_mb.append(collecting.mb)
+                whole_mb.append(max(collecting.mb, training.mb))
+        growth_mb = (whole_mb[-1] - whole_mb[0]) / (len(whole_mb) - 1)
+        return {"peak_mb": collecting_mb[-1], "growth_bytes_per_step": growth_mb * 2**20 / steps}
 
     def _start(self, entry: Entry, purpose: str) -> Contestant:
         folder = self._folder / purpose / entry.name.replace(" ", "_")
@@ -160,11 +169,12 @@ class Measuring:
         )
         return Contestant(entry.python, SCRIPTS[entry.library], task)
 
-    def _check_labels(self, contestants: Sequence[Contestant]) -> None:
-        """Raise unless the experts of all contestants are one and the same."""
-        labels = [contestant.ask("label", 0.1)["sum"] for contestant in contestants]
-        if not np.allclose(labels, labels[0], rtol=1e-5):
-            raise SystemExit(f"the experts differ: the sums of their actions are {labels}")
+
+def _check_labels(contestants: Sequence[Contestant]) -> None:
+    """Raise unless the experts of all contestants are one and the same."""
+    labels = [contestant.ask("label", 0.1)["sum"] for contestant in contestants]
+    if not np.allclose(labels, labels[0], rtol=1e-5):
+        raise SystemExit(f"the experts differ: the sums of their actions are {labels}")
 
 
 def _first_round(contestant: Contestant) -> None:
@@ -173,64 +183,29 @@ def _first_round(contestant: Contestant) -> None:
     contestant.ask("train")
 
 
-def _rate(contestant: Contestant, question: str) -> float:
-    return contestant.ask(question)["steps_per_s"]
-
-
-def _row(entry: Entry, rate: float, bare: float | None, figures: Mapping[str, float]) -> Row:
-    """Return a line of the table; who only steps has no figures of a round."""
-
-    def shown(name: str, digits: int) -> float | None:
-        return round(figures[name], digits) if name in figures else None
-
-    length = figures["steps"] / figures["rollouts"] if figures else None
-    return {
-        "name": entry.name,
-        "steps/s": round(rate, 1),
-        "rollouts/s": round(rate / length, 3) if length else None,
-        "of bare": round(rate / bare, 4) if bare else None,
-        "start s": shown("start_s", 2),
-        "disk B/step": shown("disk_bytes_per_step", 1),
-        "disk / arrays": shown("disk_per_array_byte", 3),
-        "peak MB": shown("peak_mb", 1),
-        "growth B/step": shown("growth_bytes_per_step", 1),
-    }
+def _table(
+    rates: Mapping[Entry, Sequence[float]], figures: Mapping[Entry, Mapping[str, float]]
+) -> list[Row]:
+    """Return the rows; who only steps has no figures of a round."""
+    bare = next((runs for entry, runs in rates.items() if entry.does == "bare"), None)
+    peers = [median(runs) for entry, runs in rates.items() if entry.library != "project"]
+    rows: list[Row] = []
+    for entry, runs in rates.items():
+        row: Row = {"name": entry.name, "steps/s": round(median(runs), 1)}
+        for column, name, digits in FIGURES:
+            row[column] = round(figures[entry][name], digits) if name in figures[entry] else None
+        if bare:
+            row["of bare"] = round(median(np.divide(runs, bare).tolist()), 4)
+        if peers and entry.does == "collect":
+            row["of best peer"] = round(median(runs) / max(peers), 3)
+        rows.append(row)
+    return rows
 
 
 def _installed(entry: Entry) -> bool:
     if not entry.python.exists():
         sys.stderr.write(f"{entry.name} is left out: benchmarks/peers/install.sh installs it\n")
     return entry.python.exists()
-
-
-def _random_expert(file: Path) -> Path:
-    """Return the file after writing a course expert with random weights."""
-    rng = np.random.default_rng(0)
-    *hidden, out = (
-        {
-            "AffineLayer": {
-                "W": rng.normal(0, inputs**-0.5, (inputs, size)),
-                "b": np.zeros((1, size)),
-            }
-        }
-        for inputs, size in pairwise(SIZES)
-    )
-    ones = np.ones((1, SIZES[0]))
-    policy = {
-        "obsnorm": {"Standardizer": {"mean_1_D": 0 * ones, "meansq_1_D": ones}},
-        "hidden": {"FeedforwardNet": {f"layer_{i}": layer for i, layer in enumerate(hidden)}},
-        "out": out,
-    }
-    file.write_bytes(pickle.dumps({"nonlin_type": "tanh", "GaussianPolicy": policy}, 2))
-    return file
-
-
-def _arrays_of(expert: Path, file: Path) -> Path:
-    """Return the file after writing mean, deviation, and each layer's weights and biases in it."""
-    network = load_expert(expert)
-    layers = [array for layer in network.layers for array in layer]
-    np.savez(file, network.mean_i, network.std_i, *layers)
-    return file
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ TASKS = {
     "push, disturbed": {"disturbance": DISTURBANCE},
 }
 """Meta-World tasks, and the parameters of their environment."""
+LABEL_EVERY = 8
+"""Steps between labelled states of on-policy rounds."""
 
 COURSE = {"hopper": "Hopper", "half_cheetah": "HalfCheetah", "ant": "Ant", "humanoid": "Humanoid"}
 """Tasks of the course, and the name of the expert's file."""
@@ -115,7 +117,8 @@ def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
     first = budgets[0] // 2
     rounds = [budgets[0] - first, *(b - a for a, b in itertools.pairwise(budgets))]
     quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 4}
-    for task, params in list(TASKS.items())[: 1 if quick else None]:
+    chosen = list(TASKS.items())[: 1 if quick else None]
+    for seed, (task, params) in itertools.product(range(seeds), chosen):
         common: dict[str, object] = {
             "environment.params": {"task": f"{task.split(',')[0]}-v3", **params},
             "evaluation.episodes": 100,
@@ -125,16 +128,16 @@ def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
             "phase2.rollouts": 1000,
             **(quickly if quick else {}),
         }
-        for seed in range(seeds):
-            for budget in budgets:
-                cloning = common | {"n_rounds": 0, "phase1.min_steps": budget}
-                yield Trial(task, f"BC {budget}", seed, config, cloning)
-            dagger = common | {
-                "n_rounds": len(rounds),
-                "phase1.min_steps": first,
-                "phase2.min_steps": rounds,
-            }
-            yield Trial(task, "DAgger", seed, config, dagger)
+        for budget in budgets:
+            cloning = common | {"n_rounds": 0, "phase1.min_steps": budget}
+            yield Trial(task, f"BC {budget}", seed, config, cloning)
+        dagger = common | {
+            "n_rounds": len(rounds),
+            "phase1.min_steps": first,
+            "phase2.min_steps": [LABEL_EVERY * labels for labels in rounds],
+            "phase2.labels.every": LABEL_EVERY,
+        }
+        yield Trial(task, "DAgger", seed, config, dagger)
 
 
 def course_trials(experts: Path, seeds: int, quick: bool) -> Iterator[Trial]:
