@@ -1,9 +1,12 @@
 """A whole DAgger experiment, small: killed, started again, and the same in the end."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import random
+import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_collection import dagger_runner
 from data_collection.envs.meta_world import MetaWorld
@@ -118,6 +122,28 @@ def test_starting_a_finished_experiment_again_repeats_nothing(finished):
     assert {p: p.stat().st_mtime_ns for p in (finished / "train").rglob("*.pt")} == before
 
 
+def test_tensorboard_has_the_courses_names_and_the_videos(finished):
+    events = EventAccumulator(str(finished / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    figures = fingerprint(finished)[2]
+
+    def scalar(name):
+        return {e.step: e.value for e in events.Scalars(name)}
+
+    returns = [figure["evaluation"]["returns"] for figure in figures]
+    for name, values in (
+        ("Eval_AverageReturn", [np.mean(r) for r in returns]),
+        ("Eval_StdReturn", [np.std(r) for r in returns]),
+        ("Eval_MaxReturn", [np.max(r) for r in returns]),
+        ("Train_AverageReturn", [np.mean(f["collected_returns"]) for f in figures]),
+        ("Initial_DataCollection_AverageReturn", [np.mean(figures[0]["collected_returns"])] * 2),
+        ("Train_EnvstepsSoFar", np.cumsum([sum(f["lengths"]) for f in figures])),
+    ):
+        assert scalar(name) == {i: pytest.approx(v, rel=1e-6) for i, v in enumerate(values)}
+    videos = [tag for tag in events.Tags()["images"] if tag.startswith("eval_rollouts/")]
+    assert len(videos) == 1
+
+
 def test_labels_are_counted_and_the_drivers_error_is_measured(finished):
     first, second = (
         json.loads((finished / "rounds" / f"{i:03d}.json").read_text()) for i in range(2)
@@ -198,24 +224,53 @@ def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_runner_killed_at_random_moments_ends_with_the_same_hashes(finished, tmp_path, seed):
+def test_killed_at_twenty_random_moments_everything_ends_with_the_same_hashes(finished, tmp_path):
     folder, log = tmp_path / "killed", tmp_path / "log.txt"
-    rng = random.Random(seed)
-    for _ in range(6):
-        child = _CHILDREN.Process(target=_run, args=(str(folder), str(log)))
-        child.start()
-        child.join(rng.uniform(3.0, 12.0))
+    rng = random.Random(0)
+    kills = {"runner": 0, "worker": 0}
+    child = start(folder, log)
+    while sum(kills.values()) < 20:
         if child.exitcode is not None:
-            break
-        child.kill()
-        child.join()
-        time.sleep(0.2)
-    child = _CHILDREN.Process(target=_run, args=(str(folder), str(log)))
-    child.start()
+            if child.exitcode == 0:  # finished under fire: check it, and begin another one
+                assert fingerprint(folder) == fingerprint(finished)
+                shutil.rmtree(folder)
+            child = start(folder, log)
+        if rng.random() < 0.5:
+            child.join(rng.uniform(1.0, 9.0))
+            if child.exitcode is None:
+                child.kill()
+                child.join()
+                kills["runner"] += 1
+        else:
+            while child.exitcode is None and not grandchildren(child.pid):
+                time.sleep(0.01)
+            child.join(rng.uniform(0.0, 0.1))
+            for worker in grandchildren(child.pid):
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(worker, signal.SIGKILL)
+                    kills["worker"] += 1
     child.join(200)
+    if child.exitcode != 0:
+        child = start(folder, log)
+        child.join(200)
     assert child.exitcode == 0, log.read_text()
     assert fingerprint(folder) == fingerprint(finished)
+    assert min(kills.values()) >= 3, kills
+
+
+def start(folder, log):
+    child = _CHILDREN.Process(target=_run, args=(str(folder), str(log)))
+    child.start()
+    return child
+
+
+def grandchildren(pid):
+    """Return the processes two levels below: workers, which the fork server starts."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+    return [p for p, parent in parents.items() if parents.get(parent) == pid]
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished):
