@@ -29,12 +29,12 @@ from process_memory import PeakMemory
 
 SCRIPTS = {"project": "project_dagger.py", "imitation": "peers/imitation_dagger.py"}
 FIGURES = (
-    ("rollouts/s", "rollouts_per_s", 3),
     ("start s", "start_s", 2),
     ("disk B/step", "disk_bytes_per_step", 1),
     ("disk / arrays", "disk_per_array_byte", 3),
     ("peak MB", "peak_mb", 1),
-    ("growth B/step", "growth_bytes_per_step", 1),
+    ("collecting grows B/step", "collecting_growth", 1),
+    ("training grows B/step", "training_growth", 1),
 )
 """Columns of a round, where their figures are, and the digits to keep."""
 
@@ -139,20 +139,24 @@ class Measuring:
 
     def _memory(self, entry: Entry) -> dict[str, float]:
         """Return the peak while a round is collected, and by how much peaks rise with rounds."""
-        collecting_mb: list[float] = []
-        whole_mb: list[float] = []
+        peaks_mb: dict[str, list[float]] = {"collect": [], "train": []}
         steps = 0.0
         with self._start(entry, "memory") as contestant:
             _first_round(contestant)
             for _ in range(self._budget.rounds):
-                with PeakMemory(contestant.pid) as collecting:
-                    steps = contestant.ask("collect")["steps"]
-                with PeakMemory(contestant.pid) as training:
-                    contestant.ask("train")
-                collecting_mb.append(collecting.mb)
-                whole_mb.append(max(collecting.mb, training.mb))
-        growth_mb = (whole_mb[-1] - whole_mb[0]) / (len(whole_mb) - 1)
-        return {"peak_mb": collecting_mb[-1], "growth_bytes_per_step": growth_mb * 2**20 / steps}
+                for question, mb in peaks_mb.items():
+                    with PeakMemory(contestant.pid) as peak:
+                        steps = contestant.ask(question).get("steps", steps)
+                    mb.append(peak.mb)
+
+        def growth(mb: Sequence[float]) -> float:
+            return (mb[-1] - mb[0]) / (len(mb) - 1) * 2**20 / steps
+
+        return {
+            "peak_mb": peaks_mb["collect"][-1],
+            "collecting_growth": growth(peaks_mb["collect"]),
+            "training_growth": growth(peaks_mb["train"]),
+        }
 
     def _start(self, entry: Entry, purpose: str) -> Contestant:
         folder = self._folder / purpose / entry.name.replace(" ", "_")
@@ -191,13 +195,16 @@ def _table(
     peers = [median(runs) for entry, runs in rates.items() if entry.library != "project"]
     rows: list[Row] = []
     for entry, runs in rates.items():
-        row: Row = {"name": entry.name, "steps/s": round(median(runs), 1)}
+        found, rate = figures[entry], median(runs)
+        row: Row = {"name": entry.name, "steps/s": round(rate, 1)}
+        if "rollouts" in found:
+            row["rollouts/s"] = round(rate * found["rollouts"] / found["steps"], 3)
         for column, name, digits in FIGURES:
-            row[column] = round(figures[entry][name], digits) if name in figures[entry] else None
+            row[column] = round(found[name], digits) if name in found else None
         if bare:
             row["of bare"] = round(median(np.divide(runs, bare).tolist()), 4)
         if peers and entry.does == "collect":
-            row["of best peer"] = round(median(runs) / max(peers), 3)
+            row["of best peer"] = round(rate / max(peers), 3)
         rows.append(row)
     return rows
 

@@ -47,7 +47,7 @@ def round_figures(
     """Return the answer about a collected round; ``folder`` holds all that was written of it."""
     disk_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {
-        "rollouts_per_s": rollouts / seconds,
+        "rollouts": rollouts,
         "steps": steps,
         "steps_per_s": steps / seconds,
         "disk_bytes_per_step": disk_bytes / steps,
