@@ -116,9 +116,10 @@ class PolicyPlanner:
                 self._observation(slots), self._state, self._generators
             )
         chunks = action_bha.to("cpu", torch.float32).numpy()
+        finite = np.asarray(np.isfinite(chunks).all(axis=(1, 2)))
         for slot in slots:
             chunk = chunks[slot.index]
-            if not np.isfinite(chunk).all():
+            if not finite[slot.index]:
                 raise UserError(
                     f"the policy gave an action that is not finite in episode {slot.job.id!r}, "
                     f"step {slot.step}; check its checkpoint and the observation's range"
@@ -156,9 +157,11 @@ def acting(policy: Policy) -> Iterator[None]:
     One thread, because the order of a parallel sum (and with it the last bit) depends on how many
     there are.
     """
-    modes = [(module, module.training) for module in policy.modules()]
+    # A policy that is loaded to act stays in evaluation mode: nothing to change or put back then.
+    modes = [(m, m.training) for m in policy.modules()] if policy.training else []
     threads = torch.get_num_threads()
-    policy.eval()
+    if modes:
+        policy.eval()
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
