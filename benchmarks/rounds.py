@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from synthetic import Arrays, Content
 
+from data_collection.episode_buffer import EpisodeBuffer
 from data_collection.episodes import AsyncEpisodeWriter, EpisodeAttributes, RoundWriter, seal
 from data_collection.episodes.schema import EXPERT, IMAGE_PREFIX
 from data_collection.recording import RecordingConfig
-from data_collection.rollout import EpisodeBuffer
 from trainer.environment import STATE, Observation, StepResult
 
 Storage = Literal["raw", "jpeg"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import EpisodeAttributes
 from data_collection.labelling import ChunkLabeller, check_restorable
 from data_collection.mixing import Mixing, mixings
-from data_collection.rollout import Driver, EpisodeArrays, EpisodeHooks
+from data_collection.rollout import Driver, EpisodeHooks
 from data_collection.schema import CollectConfig
 from data_collection.teachers import teachers
 from trainer.config import Loaded

@@ -52,11 +52,16 @@ class Timing:
         )
 
 
-def collect_round(loaded: Loaded[CollectConfig]) -> Path:
+def collect_round(loaded: Loaded[CollectConfig], *, students: bool = False) -> Path:
     """Return the folder of the sealed round, collected or found finished.
 
     The episodes depend on the configuration alone: neither the number of workers nor being killed
     and started again changes a byte of them.
+
+    Args:
+        loaded: The round's configuration.
+        students: This process will also collect rounds in which a student acts: they start
+            faster, this one slower.
 
     Raises:
         ConfigError: The round was begun or finished with another configuration (or, say, its
@@ -73,7 +78,7 @@ def collect_round(loaded: Loaded[CollectConfig]) -> Path:
         _log.info("%s is finished already", folder)
         return folder
     try:
-        with WorkerPool(loaded, folder, _worker_count(config)) as pool:
+        with WorkerPool(loaded, folder, _worker_count(config), students=students) as pool:
             content[_RECORDED] = pool.recorded
             _refuse_other_config(folder, content)
             writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))

@@ -17,12 +17,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from data_collection.cast import Cast
+from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import (
     AsyncEpisodeWriter,
     EpisodeError,
     EpisodeRecord,
 )
-from data_collection.rollout import EpisodeArrays
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.environment import Environment

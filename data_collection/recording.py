@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from data_collection.episodes.jpeg import encode_frame, join_frames
+from data_collection.episodes.jpeg import encode_frame
 from data_collection.episodes.schema import (
     DEPTH_PREFIX,
     IMAGE_PREFIX,
-    JPEG_DATA,
-    JPEG_OFFSETS,
     SEGMENTATION_PREFIX,
 )
 from trainer.environment import Observation
@@ -56,19 +53,6 @@ class RecordingConfig(Strict):
             else:
                 kept[key] = value
         return kept
-
-
-def stack(steps: Sequence[Kept]) -> dict[str, np.ndarray]:
-    """Return the arrays of an episode's observations, one row a step; JPEG as data and offsets."""
-    arrays: dict[str, np.ndarray] = {}
-    for key in steps[0]:
-        values = [step[key] for step in steps]
-        frames = [value for value in values if isinstance(value, bytes)]
-        if frames:
-            arrays[key + JPEG_DATA], arrays[key + JPEG_OFFSETS] = join_frames(frames)
-        else:
-            arrays[key] = np.stack(values)
-    return arrays
 
 
 def _depth(depth_m: np.ndarray, kind: Literal["float16", "millimetres", "float32"]) -> np.ndarray:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from data_collection.cast import Cast
+from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import EpisodeAttributes, EpisodeError, EpisodeRecord, open_round
 from data_collection.episodes.codec import content_sha256
 from data_collection.player import described
-from data_collection.rollout import EpisodeArrays
 from data_collection.schema import CollectConfig
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config

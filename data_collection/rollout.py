@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from data_collection.episodes.schema import (
-    ACTION,
-    ACTION_VALID,
-    ACTOR,
-    EXECUTED_ACTION,
-    EXPERT,
-    OTHER,
-    REWARD,
-    STUDENT,
-    TERMINATED,
-    TRUNCATED,
-)
+from data_collection.episode_buffer import EpisodeArrays, EpisodeBuffer
+from data_collection.episodes.schema import EXPERT, OTHER, STUDENT
 from data_collection.labelling import ChunkLabeller, ChunkLabels
 from data_collection.mixing import Mixing
-from data_collection.recording import Kept, RecordingConfig, stack
+from data_collection.recording import RecordingConfig
 from data_collection.teachers import Teacher
-from trainer.environment import Observation, StepResult
+from trainer.environment import StepResult
 from trainer.rollout import EpisodeResult, RolloutHooks, RolloutJob, Slot
-
-EpisodeArrays = dict[str, np.ndarray]
-"""One episode by batch key, T rows each: T observations and the T actions that answered them."""
-
-
-class EpisodeBuffer:
-    """The steps of a running episode, as they are recorded."""
-
-    def __init__(self, recording: RecordingConfig | None = None) -> None:
-        self._recording = recording or RecordingConfig()
-        self._observations: list[Kept] = []
-        self._labels: list[np.ndarray | None] = []
-        self._executed: list[np.ndarray] = []
-        self._actors: list[int] = []
-        self._results: list[StepResult] = []
-
-    def add(
-        self,
-        observation: Observation,
-        label: np.ndarray | None,
-        executed: np.ndarray,
-        actor: int,
-        result: StepResult,
-    ) -> None:
-        """Append one step: what was seen, what the expert would do, what was done, by whom."""
-        self._observations.append(self._recording.keep(observation))
-        self._labels.append(label)
-        self._executed.append(executed)
-        self._actors.append(actor)
-        self._results.append(result)
-
-    def arrays(self) -> EpisodeArrays:
-        """Return the episode as the arrays of an episode file."""
-        nothing = np.zeros_like(self._executed[0])
-        labels = [nothing if label is None else label for label in self._labels]
-        return stack(self._observations) | {
-            ACTION: np.stack(labels).astype(np.float32),
-            ACTION_VALID: np.array([label is not None for label in self._labels]),
-            EXECUTED_ACTION: np.stack(self._executed).astype(np.float32),
-            ACTOR: np.array(self._actors, dtype=np.uint8),
-            REWARD: np.array([result.reward for result in self._results], dtype=np.float32),
-            TERMINATED: np.array([result.terminated for result in self._results]),
-            TRUNCATED: np.array([result.truncated for result in self._results]),
-        }
 
 
 @dataclass(frozen=True)
@@ -126,30 +72,35 @@ class EpisodeHooks(RolloutHooks):
             chunks=self._labeller.begin(slot) if self._labeller else None,
         )
 
+    def before_steps(self, slots: Sequence[Slot]) -> None:
+        """Have the teacher label all states at once: a network does that in one batch."""
+        moments = [(slot.environment, slot.observation, slot.generator) for slot in slots]
+        for slot, label in zip(slots, self._teacher.act_in_each(moments), strict=True):
+            self._episodes[slot.index].advice = label
+
     def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
         """Return the action of whoever acts now, disturbed by the driver's noise."""
         episode = self._episodes[slot.index]
-        label = self._teacher.act(slot.environment, slot.observation, slot.generator)
         # Along an undisturbed teacher's own path its actions are the chunk already.
         own_path = episode.driver.teacher is self._teacher and episode.driver.noise is None
-        episode.label = label
+        episode.label = episode.advice
         if self._labeller and episode.chunks and not own_path:
             if self._labeller.is_due(slot):
                 self._labeller.add(slot, episode.chunks)
             else:
                 episode.label = None
-        action, episode.actor = self._act(slot, planned, label, episode)
+        action, episode.actor = self._act(slot, planned, episode)
         if episode.driver.noise is None:
             return action
         disturbance = episode.driver.noise @ slot.generator.standard_normal(len(action))
         return (action + disturbance).astype(np.float32)
 
     def _act(
-        self, slot: Slot, planned: np.ndarray | None, label: np.ndarray, episode: _Episode
+        self, slot: Slot, planned: np.ndarray | None, episode: _Episode
     ) -> tuple[np.ndarray, int]:
         driver = episode.driver.teacher
         if driver is self._teacher:
-            return label, EXPERT
+            return episode.advice, EXPERT
         if driver is not None:
             return driver.act(slot.environment, slot.observation, slot.generator), OTHER
         if planned is None:
@@ -157,14 +108,14 @@ class EpisodeHooks(RolloutHooks):
         if self._mixing and self._mixing.teacher_acts(
             slot.environment,
             slot.observation,
-            label,
+            episode.advice,
             planned,
             step=slot.step,
             episode_draw=episode.draw,
             generator=slot.generator,
         ):
             slot.planned.clear()  # the rest of the chunk answers a state that is not reached now
-            return label, EXPERT
+            return episode.advice, EXPERT
         return planned, STUDENT
 
     def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
@@ -186,8 +137,10 @@ class _Episode:
     buffer: EpisodeBuffer
     draw: float
     chunks: ChunkLabels | None
+    advice: np.ndarray = field(init=False)
+    """What the labelling teacher would do."""
     label: np.ndarray | None = field(init=False)
-    """None where none is recorded: only every so many states have one."""
+    """That, as it is recorded: None where none is recorded: only every so many states have one."""
     actor: int = field(init=False)
 
     def arrays(self) -> EpisodeArrays:

@@ -31,6 +31,9 @@ _EXIT_CODES = "negative codes are signals, and -9 often means that memory ran ou
 _OWN_PLUGINS = "data_collection."
 """Plugins known to raise nothing but ImportError, which the fork server can stand."""
 
+_STUDENT_MODULES = ("trainer.acting", "trainer.planner")
+"""They import torch, which takes longer than to fork a worker."""
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -42,17 +45,28 @@ class WorkerPool:
     entering, ``recorded`` becomes what the workers say about their environment, and ``longest``
     the steps of its longest possible episode.
 
+    Args:
+        loaded: The round's configuration.
+        folder: Of the round.
+        workers: How many.
+        students: Prepare for later rounds in which a student acts, too.
+
     Raises:
         UserError: On entering, when the environment or the teacher cannot be built.
     """
 
-    def __init__(self, loaded: Loaded[CollectConfig], folder: Path, workers: int) -> None:
+    def __init__(
+        self, loaded: Loaded[CollectConfig], folder: Path, workers: int, *, students: bool
+    ) -> None:
         self._loaded = loaded
         self._folder = folder
         self._context = multiprocessing.get_context("forkserver")
         # Workers are forked from a clean process which has imported these once for all of them.
         own = [name for name in loaded.config.plugins if name.startswith(_OWN_PLUGINS)]
-        self._context.set_forkserver_preload(["data_collection.player", *own])
+        students = students or loaded.config.student is not None
+        self._context.set_forkserver_preload(
+            ["data_collection.player", *own, *(_STUDENT_MODULES if students else ())]
+        )
         self._capacity = loaded.config.environments_per_worker + _PREFETCHED_JOBS
         self._workers: list[_Worker] = []
         self._size = workers

@@ -129,6 +129,10 @@ class RolloutHooks:
         """An episode begins: ``slot.observation`` is its first observation."""
         return
 
+    def before_steps(self, slots: Sequence[Slot]) -> None:
+        """Each of these slots makes its next step now, in this order."""
+        return
+
     def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
         """Return the action (A,) to execute; ``planned`` is None when there is no planner."""
         if planned is None:
@@ -190,9 +194,9 @@ def rollout(
     while running:
         if planner is not None and not any(slot.planned for slot in running):
             _decide(planner, running)
-        for slot in list(running):
-            if planner is not None and not slot.planned:
-                continue
+        ready = [slot for slot in running if planner is None or slot.planned]
+        hooks.before_steps(ready)
+        for slot in ready:
             if _blaming(slot.job, _step, slot, hooks, max_steps, stop_on_success):
                 result = slot.result()
                 hooks.on_episode_end(slot, result)

@@ -41,7 +41,7 @@ class DaggerSteps:
 
     def collect(self, index: int, driver: Checkpoint | None) -> Path:
         """Return the sealed round ``index``, driven by a student, or by teachers without one."""
-        return collect_round(self._collect_config(index, driver))
+        return collect_round(self._collect_config(index, driver), students=True)
 
     def train(self, index: int, previous: Checkpoint | None) -> Checkpoint:
         """Return the checkpoint trained on all rounds up to ``index``.

@@ -85,6 +85,8 @@ class CourseLocomotion(GymnasiumEnv):
 
     def _observation(self, raw: np.ndarray | dict[str, np.ndarray]) -> Observation:
         observation = super()._observation(raw)
+        if self._copied.all():
+            return observation
         state = np.zeros(self._copied.shape, dtype=np.float32)
         state[self._copied] = observation[STATE]
         return observation | {STATE: state}

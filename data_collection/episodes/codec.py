@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from data_collection.episodes.layout import lay_out
-from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, check_arrays
+from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, batch_key, check_arrays
 
 _HEADER = "episode"
 
@@ -84,7 +84,7 @@ def decode(image: bytes, where: Path) -> Episode:
                 )
             attributes = EpisodeAttributes(**header["attributes"])
             recorded = header["content_sha256"]
-            arrays = {key: dataset[...] for key, dataset in datasets(file).items()}
+            arrays = {key: dataset[...] for key, dataset in _datasets(file).items()}
     # h5py reports damage with many types, and a flipped bit may reach any of them.
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise EpisodeError(f"{where}: truncated or damaged episode file: {error}") from error
@@ -95,13 +95,13 @@ def decode(image: bytes, where: Path) -> Episode:
     return Episode(arrays, attributes, recorded)
 
 
-def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return the datasets of an open episode file by batch key, sorted."""
     found: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name.replace("/", ".")] = item
+            found[batch_key(name)] = item
 
     file.visititems(visit)
     return dict(sorted(found.items()))

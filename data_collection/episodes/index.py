@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -92,6 +93,11 @@ class Extent:
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype
+
+    def read(self, path: Path) -> np.ndarray:
+        """Return the array, read from an episode file; raise ValueError when that is too short."""
+        count = int(np.prod(self.shape, dtype=np.int64))
+        return np.fromfile(path, self.dtype, count, offset=self.offset).reshape(self.shape)
 
 
 def stack_extents(episodes: Sequence[dict[str, Extent]]) -> dict[str, Extents]:

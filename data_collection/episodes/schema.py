@@ -79,6 +79,11 @@ def hdf5_path(key: str) -> str:
     return key.replace(".", "/")
 
 
+def batch_key(path: str) -> str:
+    """Return the batch key of a path inside an episode file."""
+    return path.replace("/", ".")
+
+
 def check_id(rollout_id: str) -> None:
     """Raise EpisodeError unless ``rollout_id`` is a safe file name."""
     if not _ID.fullmatch(rollout_id):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from data_collection.episodes.codec import datasets
 from data_collection.episodes.feature_statistics import Statistics, merge_all
 from data_collection.episodes.files import canonical_json, replace, sha256
 from data_collection.episodes.index import Extent, Index, stack_extents
+from data_collection.episodes.layout import find_arrays
 from data_collection.episodes.manifest import (
     MANIFEST,
     EpisodeRecord,
@@ -94,18 +93,11 @@ def _survey(folder: Path, record: EpisodeRecord) -> tuple[dict[str, Extent], dic
     if not path.is_file() or path.stat().st_size != record.bytes:
         raise EpisodeError(f"{path}: missing or truncated; the manifest says {record.bytes} bytes")
     try:
-        with h5py.File(path, "r") as file:
-            found = datasets(file)
-            # An array without rows has no place in the file.
-            extents = {
-                key: Extent(d.id.get_offset() or 0, d.shape, d.dtype) for key, d in found.items()
-            }
-            actions = found[ACTION][...][found[ACTION_VALID][...]]
-            return extents, {
-                STATE: Statistics.of(found[STATE][...]),
-                ACTION: Statistics.of(actions),
-            }
-    except (OSError, KeyError, RuntimeError) as error:
+        extents = find_arrays(path)
+        actions = extents[ACTION].read(path)[extents[ACTION_VALID].read(path)]
+        states = extents[STATE].read(path)
+        return extents, {STATE: Statistics.of(states), ACTION: Statistics.of(actions)}
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise EpisodeError(f"{path}: damaged episode file: {error}") from error
 
 

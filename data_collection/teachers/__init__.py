@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
 from trainer.environment import Environment, Observation
 from trainer.registry import Registry
+
+Moment = tuple[Environment, Observation, np.random.Generator]
+"""An environment, what the learner sees there, and where chance comes from."""
 
 
 class Teacher(ABC):
@@ -32,6 +36,10 @@ class Teacher(ABC):
         ``environment`` may be asked for what the learner does not see, and is not changed;
         ``observation`` is what the learner sees. Chance comes from ``generator`` alone.
         """
+
+    def act_in_each(self, moments: Sequence[Moment]) -> Sequence[np.ndarray]:
+        """Return the actions at several moments; none may depend on which others there are."""
+        return [self.act(*moment) for moment in moments]
 
 
 teachers: Registry[Teacher] = Registry("teacher")

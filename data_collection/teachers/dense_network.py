@@ -5,14 +5,14 @@ Shape legend: I inputs, O outputs. A layer's weights have the shape (inputs, out
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from data_collection.teachers import Teacher
+from data_collection.teachers import Moment, Teacher
 from trainer.environment import STATE, Environment, Observation
 from trainer.errors import ConfigError
 from trainer.files import sha256_of
@@ -24,6 +24,9 @@ _ACTIVATIONS: dict[Activation, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0.0),
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0))),
 }
+
+_BLOCK = 16
+"""States of one product of matrices."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class DenseNetwork:
         return len(self.mean_i)
 
     def __call__(self, x_i: np.ndarray) -> np.ndarray:
-        """Return the outputs (O,) float64."""
+        """Return the outputs (O,), or (B, O) for a batch (B, I); float64."""
         *hidden, (out_weights, out_biases) = self.layers
         x = (x_i.astype(np.float64) - self.mean_i) / self.std_i
         for weights, biases in hidden:
@@ -91,10 +94,20 @@ class DenseTeacher(Teacher):
         self, environment: Environment, observation: Observation, generator: np.random.Generator
     ) -> np.ndarray:
         """Return the action (A,); raise ConfigError when the state has another size."""
-        state = observation[STATE]
-        if state.shape != (self._network.inputs,):
+        return self.act_in_each([(environment, observation, generator)])[0]
+
+    def act_in_each(self, moments: Sequence[Moment]) -> Sequence[np.ndarray]:
+        """Return the actions (A,); raise ConfigError when the states have another size."""
+        shape = moments[0][1][STATE].shape
+        if shape != (self._network.inputs,):
             raise ConfigError(
                 f"{self._file}: this teacher takes a state of {self._network.inputs} numbers, the "
-                f"environment gives {state.shape}; is it the teacher of another environment?"
+                f"environment gives {shape}; is it the teacher of another environment?"
             )
-        return self._network(state).astype(np.float32)
+        # In blocks of one size, so that no bit of a row depends on how many others there are.
+        states = np.zeros((-(-len(moments) // _BLOCK) * _BLOCK, self._network.inputs))
+        for row, (_, observation, _) in zip(states, moments, strict=False):
+            row[:] = observation[STATE]
+        blocks = np.split(states, len(states) // _BLOCK)
+        actions = np.concatenate([self._network(block) for block in blocks]).astype(np.float32)
+        return list(actions[: len(moments)])

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data_collection.episodes.jpeg import decode_frame
-from data_collection.recording import RecordingConfig, stack
+from data_collection.recording import RecordingConfig
 from trainer.errors import DataError
 
 HEAD, DEPTH = "observation.images.head", "observation.depth.head"
@@ -51,19 +50,6 @@ def test_what_is_not_wanted_is_left_out():
 def test_segmentation_that_does_not_fit_is_refused():
     with pytest.raises(DataError, match=r"segmentation\.head: ids from 1 to 40000 do not fit"):
         RecordingConfig().keep(observation(ids=(40000, 1)))
-
-
-def test_steps_become_arrays_and_jpeg_becomes_bytes_with_offsets():
-    recording = RecordingConfig(images="jpeg", jpeg_quality=95)
-    steps = [recording.keep(observation()) for _ in range(3)]
-    arrays = stack(steps)
-    assert arrays["observation.state"].tolist() == [[1, 2]] * 3
-    assert HEAD not in arrays
-    data, offsets = arrays[HEAD + ".data"], arrays[HEAD + ".offsets"]
-    assert len(offsets) == 4
-    np.testing.assert_array_equal(
-        decode_frame(data[offsets[1] : offsets[2]]), np.full((8, 16, 3), 77)
-    )
 
 
 @pytest.mark.parametrize("wrong", [{"images": "png"}, {"jpeg_quality": 0}, {"depth": "feet"}])

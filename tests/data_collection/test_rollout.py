@@ -3,9 +3,9 @@ import pytest
 
 from data_collection.envs.meta_world import MetaWorld
 from data_collection.episodes import EpisodeAttributes, read_episode, write_episode
-from data_collection.rollout import Driver, EpisodeBuffer, EpisodeHooks
+from data_collection.rollout import Driver, EpisodeHooks
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
-from trainer.environment import STATE, StepResult
+from trainer.environment import STATE
 from trainer.rollout import RolloutJob, rollout
 
 
@@ -20,27 +20,6 @@ def record(task="reach-v3", seeds=(0,), noise=None, slots=1):
     environments = [MetaWorld(task=task) for _ in range(slots)]
     list(rollout(environments, [RolloutJob(str(s), s) for s in seeds], hooks=hooks))
     return episodes
-
-
-def test_a_buffer_keeps_one_row_a_step():
-    buffer = EpisodeBuffer()
-    first, second = (
-        StepResult({}, reward=1.5, terminated=False, truncated=False, success=False),
-        StepResult({}, reward=-2.0, terminated=True, truncated=False, success=False),
-    )
-    buffer.add({STATE: np.float32([1, 2])}, np.array([0.5]), np.array([0.7]), 0, first)
-    buffer.add({STATE: np.float32([3, 4])}, None, np.array([0.9]), 1, second)
-    arrays = buffer.arrays()
-    assert {key: array.tolist() for key, array in arrays.items()} == {
-        STATE: [[1, 2], [3, 4]],
-        "action": [[0.5], [0]],
-        "action_valid": [True, False],
-        "executed_action": [[pytest.approx(0.7)], [pytest.approx(0.9)]],
-        "actor": [0, 1],
-        "reward": [1.5, -2],
-        "terminated": [False, True],
-        "truncated": [False, False],
-    }
 
 
 def test_playing_the_executed_actions_again_gives_the_recorded_episode():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_collection.teachers.dense_network import DenseNetwork
+from data_collection.teachers.dense_network import DenseNetwork, DenseTeacher
+from trainer.environment import STATE
 
 MEAN, STD = np.array([1.0, -1.0]), np.array([2.0, 0.5])
 HIDDEN = np.array([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]]), np.array([0.0, 0.1, 0.2])
@@ -51,3 +52,20 @@ def test_it_is_the_network_torch_would_make_of_it(activation, module):
 def test_what_does_not_fit_together_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         DenseNetwork(*arguments)
+
+
+def test_to_the_bit_an_action_is_the_same_whoever_acts_beside(tmp_path):
+    rng = np.random.default_rng(0)
+    layers = tuple(
+        (rng.standard_normal(shape), rng.standard_normal(shape[1]))
+        for shape in [(17, 64), (64, 64), (64, 6)]
+    )
+    file = tmp_path / "expert"
+    file.touch()
+    teacher = DenseTeacher(DenseNetwork(np.zeros(17), np.ones(17), layers, "tanh"), file)
+    observations = [{STATE: state} for state in rng.standard_normal((40, 17)).astype(np.float32)]
+    generator = np.random.default_rng()
+    together = teacher.act_in_each([(None, seen, generator) for seen in observations])
+    for seen, action in zip(observations, together, strict=True):
+        np.testing.assert_array_equal(teacher.act(None, seen, generator), action)
+        np.testing.assert_allclose(action, teacher._network(seen[STATE]), rtol=1e-5, atol=1e-6)
