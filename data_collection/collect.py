@@ -87,7 +87,7 @@ def collect_round(loaded: Loaded[CollectConfig], *, students: bool = False) -> P
             _log.info("%s", timing)
             write_text_atomically(folder / _TIMING, json.dumps(asdict(timing)) + "\n")
         writer.adopt()  # what a worker left when it was killed
-        seal(folder)
+        seal(folder, writer.records)
     except EpisodeError as error:
         raise DataError(str(error)) from error
     return folder

@@ -13,7 +13,8 @@ from typing import cast
 import h5py
 import numpy as np
 
-from data_collection.episodes.layout import lay_out
+from data_collection.episodes.index import Extent
+from data_collection.episodes.layout import Pieces, lay_out
 from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, batch_key, check_arrays
 
 _HEADER = "episode"
@@ -51,12 +52,22 @@ def content_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def encode(
-    rollout_id: str, arrays: Mapping[str, np.ndarray], attributes: EpisodeAttributes
-) -> tuple[list[memoryview], str]:
-    """Return the episode's HDF5 file piece by piece, and its content hash.
+@dataclass(frozen=True)
+class EncodedEpisode:
+    """An episode file's bytes, where the arrays lie in it, and the hash of its content.
 
     The pieces look into the arrays, so these must not change while the pieces are in use.
+    """
+
+    pieces: Pieces
+    extents: dict[str, Extent]
+    content_sha256: str
+
+
+def encode(
+    rollout_id: str, arrays: Mapping[str, np.ndarray], attributes: EpisodeAttributes
+) -> EncodedEpisode:
+    """Return the episode as the HDF5 file that ``decode`` takes.
 
     Raises:
         EpisodeError: The arrays are not what the format allows.
@@ -68,7 +79,9 @@ def encode(
         "content_sha256": content_hash,
         "attributes": asdict(attributes),
     }
-    return lay_out(arrays, {_HEADER: json.dumps(header, sort_keys=True).encode()}), content_hash
+    text = json.dumps(header, sort_keys=True).encode()
+    pieces, extents = lay_out(arrays, {_HEADER: text})
+    return EncodedEpisode(pieces, extents, content_hash)
 
 
 def decode(image: bytes, where: Path) -> Episode:

@@ -25,8 +25,14 @@ _ALIGNMENT = 64
 """Arrays start on a cache line, so that a memory map of them does too."""
 
 
-def lay_out(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, bytes]) -> list[memoryview]:
-    """Return the HDF5 file of ``arrays`` and root ``attributes``, as its bytes piece by piece.
+Pieces = list[memoryview]
+"""A file's bytes, piece by piece."""
+
+
+def lay_out(
+    arrays: Mapping[str, np.ndarray], attributes: Mapping[str, bytes]
+) -> tuple[Pieces, dict[str, Extent]]:
+    """Return the HDF5 file of ``arrays`` and root ``attributes``, and where the arrays lie in it.
 
     The pieces of arrays are views of them, so these must not change while the pieces are in use.
     Equal arguments give equal bytes.
@@ -34,6 +40,7 @@ def lay_out(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, bytes]) -
     metadata = _Metadata()
     contiguous, linked = _contiguous(), _linked()
     pieces: dict[int, memoryview] = {}
+    extents: dict[str, Extent] = {}
     with h5py.File(
         metadata, "w", alignment_threshold=_ALIGNMENT, alignment_interval=_ALIGNMENT
     ) as file:
@@ -47,12 +54,14 @@ def lay_out(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, bytes]) -
                 contiguous,
                 linked,
             )
-            if array.size:  # an array without rows has no place in the file
-                pieces[dataset.get_offset()] = array.reshape(-1).view(np.uint8).data
+            offset = dataset.get_offset() or 0  # an array without rows has no place in the file
+            extents[key] = Extent(offset, array.shape, array.dtype)
+            if array.size:
+                pieces[offset] = array.reshape(-1).view(np.uint8).data
         for name, value in attributes.items():
             file.attrs[name] = np.bytes_(value)
     pieces |= {at: memoryview(data) for at, data in metadata.pieces.items()}
-    return _end_to_end(pieces)
+    return _end_to_end(pieces), extents
 
 
 def find_arrays(path: Path) -> dict[str, Extent]:
@@ -66,7 +75,7 @@ def find_arrays(path: Path) -> dict[str, Extent]:
 
     def visit(name: bytes) -> None:
         item = h5o.open(file, name)
-        if isinstance(item, h5d.DatasetID):  # one without rows has no place in the file
+        if isinstance(item, h5d.DatasetID):
             extent = Extent(item.get_offset() or 0, item.shape, item.dtype)
             found[batch_key(name.decode())] = extent
 
@@ -93,9 +102,9 @@ def _linked() -> h5p.PropLCID:
     return properties
 
 
-def _end_to_end(pieces: Mapping[int, memoryview]) -> list[memoryview]:
+def _end_to_end(pieces: Mapping[int, memoryview]) -> Pieces:
     """Return the pieces in order, with zeros where there is none."""
-    whole: list[memoryview] = []
+    whole: Pieces = []
     end = 0
     for start, piece in sorted(pieces.items()):
         if start > end:

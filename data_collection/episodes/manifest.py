@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from data_collection.episodes.codec import EpisodeAttributes
 from data_collection.episodes.schema import ACTOR, ACTOR_NAMES, REWARD, EpisodeError
+from data_collection.episodes.survey import Survey
 
 MANIFEST = "manifest.jsonl"
 
@@ -27,6 +28,8 @@ class EpisodeRecord:
     file_sha256: str
     actors: dict[str, float]
     attributes: EpisodeAttributes
+    survey: Survey | None = field(default=None, compare=False, repr=False)
+    """Known to whoever wrote the episode; it is not part of the manifest."""
 
     @classmethod
     def of(
@@ -36,6 +39,7 @@ class EpisodeRecord:
         attributes: EpisodeAttributes,
         hashes: tuple[str, str],
         size: int,
+        survey: Survey | None = None,
     ) -> EpisodeRecord:
         """Return the record of an episode; ``hashes`` are those of its content and its file."""
         steps = len(arrays[ACTOR])
@@ -49,11 +53,13 @@ class EpisodeRecord:
             file_sha256=hashes[1],
             actors={n: float(c / steps) for n, c in zip(ACTOR_NAMES, counts, strict=True)},
             attributes=attributes,
+            survey=survey,
         )
 
     def to_line(self) -> str:
         """Return the manifest line, newline included."""
-        values = asdict(self)
+        values = asdict(replace(self, survey=None))
+        del values["survey"]
         values |= values.pop("attributes")
         values["return"] = values.pop("total_reward")
         return json.dumps(values, sort_keys=True) + "\n"

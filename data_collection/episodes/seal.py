@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from data_collection.episodes.feature_statistics import Statistics, merge_all
+from data_collection.episodes.feature_statistics import merge_all
 from data_collection.episodes.files import canonical_json, replace, sha256
 from data_collection.episodes.index import Extent, Index, stack_extents
-from data_collection.episodes.layout import find_arrays
 from data_collection.episodes.manifest import (
     MANIFEST,
     EpisodeRecord,
@@ -19,22 +19,26 @@ from data_collection.episodes.manifest import (
 from data_collection.episodes.round_writer import CONFIG, unlisted
 from data_collection.episodes.schema import (
     ACTION,
-    ACTION_VALID,
     FORMAT_VERSION,
     STATE,
     EpisodeError,
 )
+from data_collection.episodes.survey import Survey
 from data_collection.episodes.writer import EPISODES, ROUND_FILE, episode_path, is_sealed
 
 INDEX = "index.npz"
 STATISTICS = "statistics.json"
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, written: Mapping[str, EpisodeRecord] | None = None) -> None:
     """Finish a round: from here on it is readable and no longer changes.
 
     Sealing a sealed round does nothing. The bytes written depend on the episodes alone, not on
     the order in which they were collected.
+
+    Args:
+        folder: The round.
+        written: Records by id, as writers return them: these episodes need not be opened again.
 
     Raises:
         EpisodeError: There is no episode, an episode is missing, damaged, not listed in the
@@ -43,11 +47,13 @@ def seal(folder: Path) -> None:
     if is_sealed(folder):
         return
     records = _sorted_records(folder)
-    surveys = [_survey(folder, record) for record in records]
-    extents = [survey[0] for survey in surveys]
+    surveys = [_survey(folder, (written or {}).get(record.id, record)) for record in records]
+    extents = [survey.extents for survey in surveys]
     for record, found in zip(records, extents, strict=True):
         _check_same(folder, record.id, found, records[0].id, extents[0])
-    statistics = {key: merge_all([survey[1][key] for survey in surveys]) for key in (STATE, ACTION)}
+    statistics = {
+        key: merge_all([survey.statistics[key] for survey in surveys]) for key in (STATE, ACTION)
+    }
     index = Index(
         files=tuple(f"{EPISODES}/{record.id}.h5" for record in records),
         file_of=np.arange(len(records)),
@@ -88,17 +94,11 @@ def _sorted_records(folder: Path) -> list[EpisodeRecord]:
     return sorted(records.values(), key=lambda record: record.id)
 
 
-def _survey(folder: Path, record: EpisodeRecord) -> tuple[dict[str, Extent], dict[str, Statistics]]:
+def _survey(folder: Path, record: EpisodeRecord) -> Survey:
     path = episode_path(folder, record.id)
     if not path.is_file() or path.stat().st_size != record.bytes:
         raise EpisodeError(f"{path}: missing or truncated; the manifest says {record.bytes} bytes")
-    try:
-        extents = find_arrays(path)
-        actions = extents[ACTION].read(path)[extents[ACTION_VALID].read(path)]
-        states = extents[STATE].read(path)
-        return extents, {STATE: Statistics.of(states), ACTION: Statistics.of(actions)}
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise EpisodeError(f"{path}: damaged episode file: {error}") from error
+    return record.survey or Survey.read(path)
 
 
 def _check_same(

@@ -16,6 +16,7 @@ from data_collection.episodes.codec import EpisodeAttributes, encode
 from data_collection.episodes.files import sync, write_new
 from data_collection.episodes.manifest import EpisodeRecord
 from data_collection.episodes.schema import EpisodeError, check_id
+from data_collection.episodes.survey import Survey
 
 _Job = tuple[str, Mapping[str, np.ndarray], EpisodeAttributes]
 
@@ -69,13 +70,14 @@ def _stage(
 ) -> _Staged:
     check_id(rollout_id)
     refuse_sealed(folder)
-    pieces, content_hash = encode(rollout_id, arrays, attributes)
+    encoded = encode(rollout_id, arrays, attributes)
     final = episode_path(folder, rollout_id)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    hashes = (content_hash, write_new(temporary, *pieces))
-    size = sum(map(len, pieces))
-    record = EpisodeRecord.of(rollout_id, arrays, attributes, hashes, size)
+    hashes = (encoded.content_sha256, write_new(temporary, *encoded.pieces))
+    size = sum(map(len, encoded.pieces))
+    survey = Survey.of(arrays, encoded.extents)
+    record = EpisodeRecord.of(rollout_id, arrays, attributes, hashes, size, survey)
     return _Staged(temporary, final, record)
 
 

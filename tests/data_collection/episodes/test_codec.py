@@ -32,10 +32,10 @@ def _episode(seed, steps, state):
 @given(st.integers(0, 2**31), st.integers(1, 20), st.integers(0, 5))
 def test_decoding_gives_back_what_was_encoded(seed, steps, state):
     arrays = _episode(seed, steps, state)
-    pieces, digest = encode("a", arrays, ATTRIBUTES)
-    episode = decode(b"".join(pieces), Path("a.h5"))
+    encoded = encode("a", arrays, ATTRIBUTES)
+    episode = decode(b"".join(encoded.pieces), Path("a.h5"))
     assert episode.attributes == ATTRIBUTES
-    assert episode.content_sha256 == digest
+    assert episode.content_sha256 == encoded.content_sha256
     assert episode.arrays.keys() == arrays.keys()
     for key, array in arrays.items():
         assert episode.arrays[key].dtype == array.dtype
@@ -51,7 +51,7 @@ def test_equal_episodes_give_equal_bytes_at_any_time(make_arrays):
 
 def test_keys_are_paths_and_arrays_lie_aligned_and_contiguous(tmp_path, make_arrays):
     path = tmp_path / "a.h5"
-    path.write_bytes(b"".join(encode("a", make_arrays(images=True), ATTRIBUTES)[0]))
+    path.write_bytes(b"".join(encode("a", make_arrays(images=True), ATTRIBUTES).pieces))
     with h5py.File(path) as file:
         frames = file["observation/images/head"]
         assert frames.chunks is None
@@ -71,7 +71,7 @@ def test_content_hash_sees_keys_dtypes_shapes_and_bytes():
 
 
 def test_a_truncated_file_is_named(tmp_path, make_arrays):
-    image = b"".join(encode("a", make_arrays(), ATTRIBUTES)[0])
+    image = b"".join(encode("a", make_arrays(), ATTRIBUTES).pieces)
     path = tmp_path / "short.h5"
     for size in (0, 7, 900, len(image) // 2, len(image) - 1):
         path.write_bytes(image[:size])
@@ -81,7 +81,7 @@ def test_a_truncated_file_is_named(tmp_path, make_arrays):
 
 def test_no_flipped_bit_gives_other_arrays(tmp_path, make_arrays):
     arrays = make_arrays()
-    image = b"".join(encode("a", arrays, ATTRIBUTES)[0])
+    image = b"".join(encode("a", arrays, ATTRIBUTES).pieces)
     path = tmp_path / "flipped.h5"
     rng = np.random.default_rng(0)
     for position in rng.integers(0, len(image), 150):

@@ -3,7 +3,7 @@ import io
 import h5py
 import numpy as np
 
-from data_collection.episodes.layout import lay_out
+from data_collection.episodes.layout import find_arrays, lay_out
 
 
 def _arrays():
@@ -18,7 +18,7 @@ def _arrays():
 
 def test_the_pieces_end_to_end_are_a_file_that_hdf5_reads():
     arrays = _arrays()
-    image = b"".join(lay_out(arrays, {"note": b"hello"}))
+    image = b"".join(lay_out(arrays, {"note": b"hello"})[0])
     with h5py.File(io.BytesIO(image)) as file:
         assert file.attrs["note"] == b"hello"
         for key, array in arrays.items():
@@ -29,7 +29,7 @@ def test_the_pieces_end_to_end_are_a_file_that_hdf5_reads():
 
 def test_pictures_are_not_copied():
     arrays = _arrays()
-    pieces = lay_out(arrays, {})
+    pieces, _ = lay_out(arrays, {})
     views = [np.frombuffer(piece, np.uint8) for piece in pieces if len(piece)]
     assert any(np.shares_memory(view, arrays["observation.images.head"]) for view in views)
     copied = sum(v.size for v in views if not any(np.shares_memory(v, a) for a in arrays.values()))
@@ -38,5 +38,15 @@ def test_pictures_are_not_copied():
 
 def test_arrays_that_are_not_contiguous_are_written_as_they_read():
     turned = np.arange(24, dtype=np.float32).reshape(4, 6).T
-    with h5py.File(io.BytesIO(b"".join(lay_out({"a": turned}, {})))) as file:
+    with h5py.File(io.BytesIO(b"".join(lay_out({"a": turned}, {})[0]))) as file:
         np.testing.assert_array_equal(file["a"][...], turned)
+
+
+def test_arrays_are_found_where_they_were_put(tmp_path):
+    arrays = _arrays()
+    pieces, extents = lay_out(arrays, {})
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"".join(pieces))
+    assert find_arrays(path) == extents
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(extents[key].read(path), array)

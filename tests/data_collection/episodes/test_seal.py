@@ -18,12 +18,12 @@ def _files(folder):
 
 
 def test_the_bytes_do_not_depend_on_the_order_of_collection(tmp_path, make_arrays):
-    for name, order in (("x", (0, 1, 2)), ("y", (2, 0, 1))):
+    for name, order, opens in (("x", (0, 1, 2), True), ("y", (2, 0, 1), False)):
         writer = RoundWriter(tmp_path / name, "a: 1")
         for number in order:
             arrays = make_arrays(number, steps=4 + number)
             writer.enter(write_episode(tmp_path / name, f"r{number}", arrays, ATTRIBUTES))
-        seal(tmp_path / name)
+        seal(tmp_path / name, {} if opens else writer.records)
     assert _files(tmp_path / "x") == _files(tmp_path / "y")
 
 
