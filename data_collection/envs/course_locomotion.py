@@ -81,11 +81,12 @@ class CourseLocomotion(GymnasiumEnv):
         before = np.repeat(list(spec.zeros), list(spec.zeros.values())).astype(np.int64)
         self._copied = np.insert(np.ones(size, dtype=bool), before, False)
         """Which numbers of the state come from today's observation."""
+        self._same = bool(self._copied.all())
         self.observation_shapes[STATE] = self._copied.shape
 
     def _observation(self, raw: np.ndarray | dict[str, np.ndarray]) -> Observation:
         observation = super()._observation(raw)
-        if self._copied.all():
+        if self._same:
             return observation
         state = np.zeros(self._copied.shape, dtype=np.float32)
         state[self._copied] = observation[STATE]

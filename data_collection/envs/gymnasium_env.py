@@ -139,10 +139,12 @@ class GymnasiumEnv(Environment):
         self._env.close()
 
     def _observation(self, raw: np.ndarray | dict[str, np.ndarray]) -> Observation:
-        parts = [raw[name] for name in self._sizes] if isinstance(raw, dict) else [raw]
-        observation = {STATE: np.concatenate(parts).astype(np.float32)}
-        pictures = self._views.observe() if self._views and not self.imagined else {}
-        return observation | pictures
+        if isinstance(raw, dict):
+            raw = np.concatenate([raw[name] for name in self._sizes])
+        observation = {STATE: raw.astype(np.float32)}
+        if self._views and not self.imagined:
+            observation |= self._views.observe()
+        return observation
 
 
 def _make(id: str, make_args: dict[str, PlainValue], max_steps: int | None) -> gymnasium.Env:
