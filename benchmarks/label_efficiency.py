@@ -31,6 +31,10 @@ ROOT = Path(__file__).parents[1]
 DAGGER = ROOT / "experiment_training" / "dagger"
 
 BUDGETS = (1000, 3000, 10000)
+ROUNDS = (2000, 3500, 3500)
+"""Labels of DAgger's rounds, after a first one of demonstrations as small as the first budget."""
+STEPS = 6000
+"""Gradient steps of every training, whatever the number of labels."""
 DISTURBANCE = {"noise": 0.3, "push": 1.0, "push_every": 40, "push_steps": 5}
 TASKS = {
     "peg-insert-side": {},
@@ -113,9 +117,8 @@ def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Poi
 def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
     """Yield the trials on Meta-World: cloning at each budget, and DAgger that passes them all."""
     config = DAGGER / "peg_insert_side" / "exp1" / "dagger.yaml"
+    first, rounds = (200, [200]) if quick else (BUDGETS[0], ROUNDS)
     budgets = (200, 400) if quick else BUDGETS
-    first = budgets[0] // 2
-    rounds = [budgets[0] - first, *(b - a for a, b in itertools.pairwise(budgets))]
     quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 4}
     chosen = list(TASKS.items())[: 1 if quick else None]
     for seed, (task, params) in itertools.product(range(seeds), chosen):
@@ -126,6 +129,7 @@ def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
             "min_teacher_success": None,
             "phase1.episodes": 1000,
             "phase2.rollouts": 1000,
+            "train.set": {"train.steps": STEPS, "train.save_every": STEPS},
             **(quickly if quick else {}),
         }
         for budget in budgets:

@@ -183,6 +183,7 @@ def build_run(
     if statistics is None and start and config.normalization.on_warm_start == "keep":
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
+    _check_needs(policy, dataset, experiment)
     if not resuming:
         _load_pretrained(policy, specs)
     if start:
@@ -307,6 +308,20 @@ def _split(dataset: Dataset, experiment: Experiment) -> tuple[np.ndarray, np.nda
     chosen = rng.choice(episodes, held_out, replace=False)
     is_validation = np.isin(episode_of_sample, chosen)
     return everything[~is_validation], everything[is_validation]
+
+
+def _check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
+    """Raise ConfigError when the policy learns from what the data do not have."""
+    if not policy.needs:
+        return
+    given = dataset.__getitems__([0])
+    missing = [key for key in policy.needs if key not in given]
+    if missing:
+        raise ConfigError(
+            f"{experiment.at('data', 'dataset')}: this policy also learns from "
+            f"{', '.join(missing)}, the data give {', '.join(sorted(given))}; record it, ask the "
+            "dataset for it (depth: [camera]), or leave out the component that wants it"
+        )
 
 
 def _check_optims(experiment: Experiment) -> None:

@@ -55,7 +55,8 @@ def _parameter_table(run: Run) -> Iterator[str]:
         tensors = [*component.parameters(), *component.buffers()]
         megabytes = sum(t.numel() * t.element_size() for t in tensors) / 1e6
         totals += (trainable, frozen, megabytes)
-        kind = run.model_specs[name].spec.type
+        located = run.model_specs.get(name)  # a policy may add a copy of one
+        kind = located.spec.type if located else type(component).__name__
         yield f"{name:<28}{kind:<28}{trainable:>14,}{frozen:>14,}{megabytes:>10.1f}"
     yield f"{'total':<56}{int(totals[0]):>14,}{int(totals[1]):>14,}{totals[2]:>10.1f}"
 

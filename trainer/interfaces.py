@@ -116,6 +116,8 @@ class Policy(nn.Module, ABC):
 
     components: nn.ModuleDict
     normalizer: Normalizer
+    needs: tuple[str, ...] = ()
+    """Batch keys it learns from beside the interface's; one that needs ``task`` acts on it too."""
 
     @abstractmethod
     def compute_loss(self, batch: Batch, progress: Progress) -> LossOutput:
@@ -142,6 +144,10 @@ class Policy(nn.Module, ABC):
     def after_step(self, progress: Progress, optimizer: OptimizerView) -> None:
         """Do what follows an optimizer step (codebook replacement, EMA targets) without grad."""
         return
+
+    def pictures(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """Return what it has learnt, shown on a batch in real units: (H, W, 3) uint8 by name."""
+        return {}
 
 
 class Pretrained(ABC):

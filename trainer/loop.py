@@ -151,7 +151,8 @@ class TrainLoop:
             scale = self.run.config.data.batch_size / per_rank
             stopping = self._may_look_at_device() and bool(weight_and_stop[1] > 0)
         self._apply_gradients(loss, scale)
-        self.policy.after_step(progress, self.optimizer)
+        with torch.no_grad():
+            self.policy.after_step(progress, self.optimizer)
         self.step += 1
         return stopping
 

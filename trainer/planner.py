@@ -15,9 +15,12 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError, UserError
-from trainer.interfaces import IMAGE_PREFIX, STATE, Batch, Environment, Interface, Policy
+from trainer.interfaces import IMAGE_PREFIX, STATE, TASK, Batch, Environment, Interface, Policy
 from trainer.rollout import Slot
 from trainer.seeding import stream_seed
+
+_DTYPES = {STATE: np.float32, TASK: np.int64}
+"""Of what is observed; pictures are uint8."""
 
 
 class PolicyPlanner:
@@ -62,6 +65,8 @@ class PolicyPlanner:
         self._shapes = {STATE: (interface.state,)} | {
             IMAGE_PREFIX + name: tuple(shape) for name, shape in interface.cameras.items()
         }
+        if TASK in policy.needs:
+            self._shapes[TASK] = ()
         self._device = next((p.device for p in policy.parameters()), torch.device("cpu"))
         self._generators = [torch.Generator().manual_seed(0) for _ in range(inference_batch)]
         self._chunks: list[deque[np.ndarray]] = [
@@ -133,12 +138,14 @@ class PolicyPlanner:
     def _observation(self, slots: Sequence[Slot]) -> Batch:
         batch: dict[str, Tensor] = {}
         for key, shape in self._shapes.items():
-            dtype = np.float32 if key == STATE else np.uint8
+            dtype = _DTYPES.get(key, np.uint8)
             rows = np.zeros((len(self._generators), self.obs_steps, *shape), dtype)
             for slot in slots:
                 for i, observation in enumerate(slot.history):
                     rows[slot.index, i] = observation[key]
             batch[key] = torch.from_numpy(rows).to(self._device)
+        if TASK in batch:  # it has no history
+            batch[TASK] = batch[TASK][:, -1]
         return batch
 
 

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from trainer.build import Run, build_loggers
@@ -14,6 +16,8 @@ from trainer.distributed import Ranks
 from trainer.evaluate import evaluate_in_training
 from trainer.interfaces import Logger, Policy, Scorer
 from trainer.validate import validate
+
+_PICTURED_SAMPLES = 128
 
 ActingComponents = Callable[[], Mapping[str, Mapping[str, Tensor]]]
 
@@ -69,6 +73,7 @@ class Reviewer:
             for video in videos:
                 for logger in self._loggers:
                     logger.log_video(step, f"evaluation/{video.stem}", video)
+            self._show_pictures(step)
         if self.metrics:
             self.log(step, self.metrics)
 
@@ -83,6 +88,17 @@ class Reviewer:
         if epoch and self.ranks.is_main and folder.exists() and not (folder / METRICS).exists():
             self.review(step, epoch, last=last)
             self.record(epoch)
+
+    @torch.no_grad()
+    def _show_pictures(self, step: int) -> None:
+        """Log what the policy shows of itself on evenly spaced training samples."""
+        policy, samples = self._acting_policy(), self.run.training_samples
+        chosen = np.linspace(0, len(samples) - 1, min(_PICTURED_SAMPLES, len(samples)))
+        batch = self.run.dataset.__getitems__(samples[chosen.astype(np.int64)])
+        batch = {key: value.to(self.ranks.device) for key, value in batch.items()}
+        for name, picture in policy.pictures(batch).items():
+            for logger in self._loggers:
+                logger.log_image(step, f"policy/{name}", picture)
 
     def _acting_policy(self) -> Policy:
         if self._copy is None:

@@ -1,7 +1,7 @@
 """What policies expect of the models which they are composed of.
 
 Shape legend: B batch, To observation steps, N observation tokens, D token width, T tokens of one
-picture, F features, H action-chunk steps, A action.
+picture, F features, H action-chunk steps, A action, E experts.
 """
 
 from abc import ABC, abstractmethod
@@ -69,6 +69,23 @@ class VelocityDecoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, action_bha: Tensor, time_b: Tensor, memory: list[KeysValues]) -> Tensor:
         """Return the velocity (B, H, A) at a noisy chunk and its flow time in [0, 1]."""
+
+
+class ExpertDecoder(nn.Module, ABC):
+    """The velocity fields of several experts, given observation tokens."""
+
+    experts: int
+    chunk: int
+    action: int
+    memory_dim: int
+
+    @abstractmethod
+    def remember(self, memory_bnd: Tensor) -> list[KeysValues]:
+        """Return what all integration steps share, computed once from the observation tokens."""
+
+    @abstractmethod
+    def forward(self, action_bha: Tensor, time_b: Tensor, memory: list[KeysValues]) -> Tensor:
+        """Return each expert's velocity (E, B, H, A)."""
 
 
 class Trunk(nn.Module, ABC):

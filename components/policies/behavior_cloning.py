@@ -42,8 +42,9 @@ class BehaviorCloning(Policy):
         self.observer = Observer(components, interface, others=["trunk", "action_head"])
         self.components = components
         self.loss = loss
-        encoder, head = self.observer.encoder, self.head
-        check_fit("trunk.inputs", self.trunk.inputs, encoder.tokens * encoder.token_dim)
+        self.needs = self.observer.needs
+        tokens, head = self.observer.tokens, self.head
+        check_fit("trunk.inputs", self.trunk.inputs, tokens * self.observer.encoder.token_dim)
         check_fit("action_head.features", head.features, self.trunk.features)
         check_fit("action_head.chunk", head.chunk, interface.chunk)
         check_fit("action_head.action", head.action, interface.action)

@@ -4,15 +4,13 @@ Shape legend: B batch, H action-chunk steps, A action, N observation tokens, D t
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from components.models.contracts import VelocityDecoder, check_fit, component
-from components.models.flow import SolverName, beta_times, integrate, noisy_chunk
-from components.models.observer import Observer
+from components.models.contracts import VelocityDecoder, component
+from components.models.flow import DEFAULT_FLOW, Flow, Velocity
+from components.models.observer import Observer, check_decoder
 from trainer.interfaces import (
     ACTION,
     ACTION_IS_PAD,
@@ -39,12 +37,7 @@ class NaiveFlowMatchingPolicy(Policy):
             ``action_decoder``.
         interface: What the policy sees and does.
         loss: Compares the velocity with action - noise.
-        solver: How an action is integrated; ``dopri5`` takes one row at a time, because its steps
-            depend on everything it integrates together.
-        num_steps: Integration steps of ``euler`` and ``midpoint``.
-        tolerance: Absolute and relative error of ``dopri5``.
-        time_beta: Training times are distributed as Beta(1, time_beta).
-        time_cutoff: Largest training time.
+        flow: Training times and solver.
     """
 
     def __init__(
@@ -53,25 +46,15 @@ class NaiveFlowMatchingPolicy(Policy):
         interface: Interface,
         loss: Loss,
         *,
-        solver: SolverName = "euler",
-        num_steps: PositiveInt = 10,
-        tolerance: PositiveFloat = 1e-5,
-        time_beta: PositiveFloat = 1.5,
-        time_cutoff: Annotated[float, Field(gt=0, le=1)] = 0.999,
+        flow: Flow = DEFAULT_FLOW,
     ) -> None:
         super().__init__()
         self.observer = Observer(components, interface, others=["action_decoder"])
         self.components = components
         self.loss = loss
-        self.solver: SolverName = solver
-        self.num_steps = num_steps
-        self.tolerance = tolerance
-        self.time_beta = time_beta
-        self.time_cutoff = time_cutoff
-        decoder = self.decoder
-        check_fit("action_decoder.chunk", decoder.chunk, interface.chunk)
-        check_fit("action_decoder.action", decoder.action, interface.action)
-        check_fit("action_decoder.memory_dim", decoder.memory_dim, self.observer.encoder.token_dim)
+        self.flow = flow
+        self.needs = self.observer.needs
+        check_decoder(self.decoder, interface, self.observer)
 
     @property
     def decoder(self) -> VelocityDecoder:
@@ -81,15 +64,9 @@ class NaiveFlowMatchingPolicy(Policy):
     def compute_loss(self, batch: Batch, progress: Progress) -> LossOutput:
         """Return the masked loss between predicted velocity and action - noise."""
         batch = self.normalizer.normalize(batch)
-        action_bha = batch[ACTION]
-        generator = progress.generator
-        time_b = beta_times(
-            len(action_bha), self.time_beta, self.time_cutoff, generator, action_bha.device
-        )
-        sample = noisy_chunk(action_bha, time_b, generator)
-        memory = self.decoder.remember(self.observer(batch))
-        velocity_bha = self.decoder(sample.x_t, time_b, memory).float()
-        return self.loss(velocity_bha, sample.dx_t, ~batch[ACTION_IS_PAD])
+        sample = self.flow.draw(batch[ACTION], progress.generator)
+        velocity = self._velocity(self.observer(batch))
+        return self.loss(velocity(sample.x_t, sample.t), sample.dx_t, ~batch[ACTION_IS_PAD])
 
     def predict_action(
         self, observation: Batch, state: State, generators: Sequence[torch.Generator]
@@ -98,18 +75,10 @@ class NaiveFlowMatchingPolicy(Policy):
         memory_bnd = self.observer(self.normalizer.normalize(observation))
         shape = (self.decoder.chunk, self.decoder.action)
         noise_bha = randn_rows(shape, generators, memory_bnd.device)
-        rows = 1 if self.solver == "dopri5" else len(noise_bha)
-        parts = zip(memory_bnd.split(rows), noise_bha.split(rows), strict=True)
-        action_bha = torch.cat([self._integrate(memory, noise) for memory, noise in parts])
+        action_bha = self.flow.sample(self._velocity, noise_bha, memory_bnd)
         return self.normalizer.unnormalize_action(action_bha, observation), state
 
-    def _integrate(self, memory_bnd: Tensor, noise_bha: Tensor) -> Tensor:
-        """Return the chunk (B, H, A) in normalised units."""
+    def _velocity(self, memory_bnd: Tensor) -> Velocity:
+        """Return the velocity field given observation tokens."""
         memory = self.decoder.remember(memory_bnd)
-        return integrate(
-            lambda x_bha, time_b: self.decoder(x_bha, time_b, memory).float(),
-            noise_bha,
-            self.solver,
-            self.num_steps,
-            self.tolerance,
-        )
+        return lambda x_bha, time_b: self.decoder(x_bha, time_b, memory).float()

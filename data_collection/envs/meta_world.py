@@ -8,13 +8,14 @@ from typing import Literal
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
+from pydantic import NonNegativeInt
 
 from data_collection.envs import mujoco_state
 from data_collection.envs.disturbance import Disturbance, DisturbanceConfig, DisturbanceState
 from data_collection.envs.mujoco_views import SimulationViews
 from data_collection.rendering.backends import BackendChoice
 from data_collection.rendering.cameras import CameraConfig
-from trainer.environment import STATE, Environment, Observation, StepResult
+from trainer.environment import STATE, TASK, Environment, Observation, StepResult
 from trainer.errors import ConfigError, UserError, nearest
 from trainer.registry import environments
 
@@ -51,6 +52,7 @@ class MetaWorld(Environment):
             corner3, corner4, behindGripper and gripperPOV; the last two move with the hand.
         renderer: How they are drawn; ``auto`` takes OpenGL where it works.
         disturbance: Noise and pushes on the actions.
+        task_index: Observed as ``task``, for policies that learn several tasks; each has its own.
 
     Raises:
         ConfigError: There is no such task or camera.
@@ -67,6 +69,7 @@ class MetaWorld(Environment):
         cameras: dict[str, CameraConfig] | None = None,
         renderer: BackendChoice = "auto",
         disturbance: DisturbanceConfig | None = None,
+        task_index: NonNegativeInt | None = None,
     ) -> None:
         if task not in ALL_V3_ENVIRONMENTS:
             known = ", ".join(ALL_V3_ENVIRONMENTS)
@@ -83,7 +86,9 @@ class MetaWorld(Environment):
             renderer=renderer,
             upside_down=_UPSIDE_DOWN,
         )
+        self._task = {} if task_index is None else {TASK: np.array(task_index, dtype=np.int64)}
         self.observation_shapes = {STATE: self._seen.shape} | self._views.shapes
+        self.observation_shapes |= {key: value.shape for key, value in self._task.items()}
         self.control_hz = 1.0 / self._simulation.dt
         self._disturbance = Disturbance(disturbance, self.action_dim) if disturbance else None
         self._seed: int | None = None
@@ -159,7 +164,8 @@ class MetaWorld(Environment):
 
     def _observation(self) -> Observation:
         state = self._full_state[self._seen].astype(np.float32)
-        return {STATE: state} | ({} if self.imagined else self._views.observe())
+        observation = {STATE: state} | self._task
+        return observation if self.imagined else observation | self._views.observe()
 
 
 def _build(task: str) -> SawyerXYZEnv:

@@ -6,6 +6,7 @@ import torch
 from components.losses.huber import Huber
 from components.losses.l1 import L1
 from components.losses.l2 import L2
+from components.losses.masked_velocity import MaskedVelocity
 
 PREDICTION = torch.tensor([[[1.0, -2.0], [0.5, 9.0]], [[0.0, 4.0], [3.0, 3.0]]])
 TARGET = torch.zeros_like(PREDICTION)
@@ -13,6 +14,10 @@ VALID = torch.tensor([[True, False], [True, True]])  # the row (0.5, 9.0) is pad
 BY_HAND = {
     "l2": (L2(), (1 + 4 + 0 + 16 + 9 + 9) / 6),
     "l1": (L1(), (1 + 2 + 0 + 4 + 3 + 3) / 6),
+    "masked_velocity": (  # 0.5 to the power of the step, times 1 / mean(1, 0.5)
+        MaskedVelocity(discount=0.5),
+        ((1 + 4 + 0 + 16) * 4 / 3 + (9 + 9) * 2 / 3) / 6,
+    ),
     "huber": (Huber(delta=2.0), (0.5 + 2.0 + 0 + 2 * 3.0 + 2 * 2.0 + 2 * 2.0) / 6),
 }
 LOSSES = [pytest.param(loss, id=name) for name, (loss, _) in BY_HAND.items()]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from components.models.flow import beta_times, integrate, noisy_chunk
+from components.models.flow import Flow, beta_times, integrate
 
 
 def seeded(seed=0):
@@ -31,10 +31,11 @@ def test_times_are_the_inverse_of_the_distribution_function():
 
 def test_path_is_straight_from_noise_to_action():
     action = torch.randn(3, 4, 2, generator=seeded(1))
-    time = torch.tensor([0.0, 0.25, 1.0])
-    sample = noisy_chunk(action, time, seeded(2))
-    noise = torch.randn(3, 4, 2, generator=seeded(2))
-    t = time[:, None, None]
+    sample = Flow(time_beta=2.0, time_cutoff=1.0).draw(action, seeded(2))
+    generator = seeded(2)
+    t = beta_times(3, 2.0, 1.0, generator, torch.device("cpu"))[:, None, None]
+    noise = torch.randn(3, 4, 2, generator=generator)
+    torch.testing.assert_close(sample.x_0, noise)
     torch.testing.assert_close(sample.x_t, (1 - t) * noise + t * action)
     torch.testing.assert_close(sample.dx_t, action - noise)
 
@@ -66,3 +67,15 @@ def test_euler_asks_for_the_velocity_at_each_equal_step_once(steps):
 def test_time_dependent_velocity_is_integrated():
     end = integrate(lambda x, t: 2 * t[:, None, None], torch.zeros(2, 1, 1), "midpoint", 3, 1e-5)
     torch.testing.assert_close(end, torch.ones(2, 1, 1))
+
+
+def test_rows_that_share_a_solver_share_nothing_else():
+    noise, rate = torch.randn(4, 3, 2, generator=seeded(1)), torch.tensor([0.0, 1.0, 2.0, 5.0])
+
+    def growing(rate_b):
+        return lambda x, t: x * rate_b[:, None, None]
+
+    for solver in ("midpoint", "dopri5"):
+        flow = Flow(solver=solver, num_steps=200, tolerance=1e-6)
+        sample = flow.sample(growing, noise, rate)
+        torch.testing.assert_close(sample, noise * rate.exp()[:, None, None], rtol=2e-3, atol=1e-4)

@@ -4,11 +4,14 @@ from torch import nn
 
 from components.models.camera_encoder import CameraEncoder
 from components.models.conv_backbone import ConvBackbone
+from components.models.depth_stream import DepthStream, DepthView
+from components.models.info_embedder import InfoEmbedder
 from components.models.observer import Observer
 from components.models.state_encoder import StateEncoder
+from components.models.task_embedding import TaskEmbedding
 from trainer.errors import ConfigError
 from trainer.fake_data import FakeDataset
-from trainer.interfaces import IMAGE_PREFIX, Interface
+from trainer.interfaces import IMAGE_PREFIX, TASK, Interface
 
 CAMERAS = {"head": (3, 16, 16), "left": (3, 16, 16)}
 INTERFACE = Interface(2, 4, 20.0, 5, 3, CAMERAS)
@@ -76,3 +79,64 @@ def test_components_that_do_not_fit_each_other_are_refused():
     blind = StateEncoder(state=5, obs_steps=2, dim=8, hidden=8)
     with pytest.raises(ConfigError, match=r"cameras: expected \('head', 'left'\), got \(\)"):
         observe(observation_encoder=blind, backbone=backbone())
+
+
+class FirstPixel(DepthStream):
+    """One token, full of the first pixel; the depth is a hundredth of it."""
+
+    estimates, tokens, token_dim = True, 1, 24
+
+    def __init__(self, camera="left"):
+        super().__init__()
+        self.camera = camera
+
+    def forward(self, images_nchw, tokens_ntd):
+        first = images_nchw[:, :1, :1, :1].float()
+        return DepthView(first[:, 0].expand(-1, -1, 24), first / 100)
+
+
+def embedder(cameras=("head", "left", "depth")):
+    sizes = {"image_tokens": 1, "image_token_dim": 24, "state": 5, "obs_steps": 2, "dim": 8}
+    transformer = {"hidden": 8, "layers": 1, "heads": 2, "feedforward": 8}
+    return InfoEmbedder(cameras=list(cameras), **sizes, **transformer)
+
+
+def test_a_depth_stream_looks_through_its_camera_and_is_seen_as_one_more(batch):
+    observer = observe(
+        observation_encoder=embedder(), backbone=backbone(), depth_stream=FirstPixel()
+    )
+    seen = observer.look(batch)
+    assert seen.tokens_bnd.shape == (3, observer.encoder.tokens, 8)
+    expected = batch[IMAGE_PREFIX + "left"][:, :, :1, :1, :1].float() / 100
+    assert torch.equal(seen.depth_bo1hw, expected)
+
+
+def test_a_depth_stream_that_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="there is no camera 'lefd'"):
+        observe(
+            observation_encoder=embedder(), backbone=backbone(), depth_stream=FirstPixel("lefd")
+        )
+    with pytest.raises(ConfigError, match=r"cameras: expected \('head', 'left', 'depth'\)"):
+        observe(
+            observation_encoder=embedder(("head", "left")),
+            backbone=backbone(),
+            depth_stream=FirstPixel(),
+        )
+
+
+def test_a_task_embedding_adds_a_token_that_says_which_task_it_is(batch):
+    observer = observe(
+        observation_encoder=encoder(),
+        backbone=backbone(),
+        task_embedding=TaskEmbedding(tasks=3, dim=8),
+    )
+    assert observer.needs == (TASK,)
+    tokens = observer(batch | {TASK: torch.tensor([2, 0, 2])})
+    assert tokens.shape == (3, observer.encoder.tokens + 1, 8)
+    assert torch.equal(tokens[:, -1], observer.task_embedding.embedding[[2, 0, 2]])
+    with pytest.raises(ConfigError, match=r"task_embedding\.dim: expected 8, got 4"):
+        observe(
+            observation_encoder=encoder(),
+            backbone=backbone(),
+            task_embedding=TaskEmbedding(tasks=3, dim=4),
+        )

@@ -9,10 +9,19 @@ from components.losses.l2 import L2
 from components.models.action_decoder import ActionDecoder
 from components.models.action_head_gmm import ActionHeadGMM
 from components.models.action_head_regression import ActionHeadRegression
+from components.models.flow import Flow
+from components.models.gate import Gate
+from components.models.latent_encoder import LatentEncoder
+from components.models.latent_token import LatentToken
 from components.models.mlp import MLP
+from components.models.moe_action_decoder import MoEActionDecoder
+from components.models.nsvq_codebook import NSVQCodebook
 from components.models.state_encoder import StateEncoder
 from components.policies.behavior_cloning import BehaviorCloning
+from components.policies.cfg_vqvae_flow_matching import CFGVQVAEFlowMatching
 from components.policies.naive_flow_matching_policy import NaiveFlowMatchingPolicy
+from components.policies.variational_flow_matching_policy import VariationalFlowMatchingPolicy
+from components.policies.vfp_single_expert import VFPSingleExpert
 from trainer.fake_data import FakeDataset
 from trainer.interfaces import Interface, Progress
 from trainer.normalization import AffineNormalizer
@@ -41,7 +50,7 @@ def make_flow(interface=INTERFACE, **params):
     )
     components = nn.ModuleDict({"observation_encoder": encoder, "action_decoder": decoder})
     return _attach_normalizer(
-        NaiveFlowMatchingPolicy(components, interface, L2(), **params), interface
+        NaiveFlowMatchingPolicy(components, interface, L2(), flow=Flow(**params)), interface
     )
 
 
@@ -56,10 +65,67 @@ def make_cloning(interface=INTERFACE, head=ActionHeadRegression, **params):
     return _attach_normalizer(BehaviorCloning(components, interface, L2()), interface)
 
 
+def _latent_encoders(interface, latent, prior_latent):
+    sizes = {"memory_dim": 32, "dim": 32, "layers": 1, "heads": 2, "feedforward": 64}
+    return {
+        "posterior": LatentEncoder(
+            latent=latent, chunk=interface.chunk, action=interface.action, **sizes
+        ),
+        "prior": LatentEncoder(latent=prior_latent, **sizes),
+    }
+
+
+def _decoder_sizes(interface):
+    transformer = {"memory_dim": 32, "dim": 32, "layers": 2, "heads": 2, "feedforward": 64}
+    return {"chunk": interface.chunk, "action": interface.action} | transformer
+
+
+def make_single_expert(interface=INTERFACE):
+    policy = make_flow(interface)
+    return _attach_normalizer(VFPSingleExpert(policy.components, interface, L2()), interface)
+
+
+def make_variational(interface=INTERFACE, experts=3, **params):
+    torch.manual_seed(0)
+    encoder = StateEncoder(state=interface.state, obs_steps=interface.obs_steps, dim=32, hidden=32)
+    components = {
+        "observation_encoder": encoder,
+        **_latent_encoders(interface, 8, 8),
+        "latent_token": LatentToken(latent=8, memory_dim=32, can_drop=False),
+        "gate": Gate(features=8, experts=experts, top_k=min(2, experts)),
+        "action_decoder": MoEActionDecoder(experts=experts, **_decoder_sizes(interface)),
+    }
+    return _attach_normalizer(
+        VariationalFlowMatchingPolicy(nn.ModuleDict(components), interface, L2(), **params),
+        interface,
+    )
+
+
+def make_guided(interface=INTERFACE, codes=4, **params):
+    torch.manual_seed(0)
+    encoder = StateEncoder(state=interface.state, obs_steps=interface.obs_steps, dim=32, hidden=32)
+    components = {
+        "observation_encoder": encoder,
+        **_latent_encoders(interface, 8, codes),
+        "codebook": NSVQCodebook(codes=codes, latent=8, replace_every=20),
+        "latent_token": LatentToken(latent=8, memory_dim=32),
+        "action_decoder": ActionDecoder(**_decoder_sizes(interface)),
+    }
+    return _attach_normalizer(
+        CFGVQVAEFlowMatching(
+            nn.ModuleDict(components), interface, L2(), **({"drop_steps": 1} | params)
+        ),
+        interface,
+    )
+
+
 MAKERS = {
     "flow_euler": lambda: make_flow(solver="euler", num_steps=10),
     "flow_midpoint": lambda: make_flow(solver="midpoint", num_steps=3),
     "flow_dopri5": lambda: make_flow(solver="dopri5", tolerance=1e-3),
+    "single_expert": make_single_expert,
+    "variational": make_variational,
+    "guided": make_guided,
     "cloning_regression": make_cloning,
     "cloning_gmm": lambda: make_cloning(head=ActionHeadGMM, modes=3),
 }
@@ -92,6 +158,13 @@ def generators():
     return lambda rows, seed=0: [torch.Generator().manual_seed(seed + row) for row in range(rows)]
 
 
+class _Rows:
+    """Resets nothing: this optimizer is thrown away."""
+
+    def reset_rows(self, parameter, rows):
+        return
+
+
 @pytest.fixture
 def fit():
     """Return a function that trains a policy on one batch."""
@@ -100,10 +173,13 @@ def fit():
         optimizer = torch.optim.Adam(policy.parameters(), lr=lr)
         generator = torch.Generator().manual_seed(0)
         for step in range(steps):
+            progress = Progress(step, steps, generator)
             optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
             optimizer.zero_grad()
-            policy(batch, Progress(step, steps, generator)).loss.backward()
+            policy(batch, progress).loss.backward()
             optimizer.step()
+            with torch.no_grad():
+                policy.after_step(progress, _Rows())
         return policy.eval()
 
     return train

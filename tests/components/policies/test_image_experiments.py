@@ -16,25 +16,64 @@ from trainer.checkpoint import open_checkpoint
 from trainer.distributed import Ranks
 from trainer.errors import ConfigError
 from trainer.fake_data import FakeDataset
-from trainer.interfaces import IMAGE_PREFIX, STATE
+from trainer.interfaces import DEPTH_PREFIX, IMAGE_PREFIX, STATE
 from trainer.resume import started_run
 
 ROOT = Path(__file__).parents[3]
-EXPERIMENTS = ROOT / "experiment_training/imitation_learning/naive_flow_matching_policy"
-SMALL_TRANSFORMER = (
-    "model.component_build_args.observation_encoder={dim: 32, hidden: 32, image_token_dim: %d}",
-    "model.component_build_args.action_decoder={memory_dim: 32, dim: 32, heads: 2, layers: 1,"
-    " feedforward: 64, steps_per_token: 1}",
+EXPERIMENTS = ROOT / "experiment_training/imitation_learning"
+NAIVE = "naive_flow_matching_policy"
+
+
+def smaller(**components: str) -> tuple[str, ...]:
+    """Return overrides of components' sizes."""
+    return tuple(f"model.component_build_args.{name}={{{c}}}" for name, c in components.items())
+
+
+SMALL = "memory_dim: 32, dim: 32, heads: 2, layers: 1, feedforward: 64"
+RESNETS = smaller(**{f"backbone_{c}": "model: test_resnet" for c in ("head", "left", "right")})
+DECODER = smaller(action_decoder=f"{SMALL}, steps_per_token: 1")
+EMBEDDER = smaller(
+    observation_encoder="dim: 32, hidden: 32, image_token_dim: 96, heads: 2, layers: 1, "
+    "feedforward: 64"
 )
-SMALL_RESNET = (
-    *(f"model.component_build_args.backbone_{c}.model=test_resnet" for c in ("head", "left")),
-    "model.component_build_args.backbone_right.model=test_resnet",
-    *(text.replace("%d", "96") for text in SMALL_TRANSFORMER),
+LATENTS = smaller(
+    posterior=f"{SMALL}, latent: 16",
+    prior=f"{SMALL}, latent: 16",
+    latent_token="latent: 16, memory_dim: 32",
+    gate="features: 16",
+)
+FLOW_ON_RESNETS = (
+    *RESNETS,
+    *smaller(observation_encoder="dim: 32, hidden: 32, image_token_dim: 96"),
+    *DECODER,
 )
 OVERRIDES = {
-    "exp1": SMALL_RESNET,
-    "exp2": (*SMALL_RESNET, "model.component_optims={backbone_left: {freeze: true}}"),
-    "exp5": tuple(text.replace("%d", "384") for text in SMALL_TRANSFORMER),
+    f"{NAIVE}/exp1": FLOW_ON_RESNETS,
+    f"{NAIVE}/exp2": (*FLOW_ON_RESNETS, "model.component_optims={backbone_left: {freeze: true}}"),
+    f"{NAIVE}/exp5": (
+        *smaller(observation_encoder="dim: 32, hidden: 32, image_token_dim: 384"),
+        *DECODER,
+    ),
+    "vfp_single_expert/exp1": (*RESNETS, *EMBEDDER, *DECODER),
+    "vfp_single_expert/exp2": (
+        *RESNETS,
+        *EMBEDDER,
+        *DECODER,
+        *smaller(depth_stream="token_dim: 96, hidden: 32"),
+    ),
+    "variational_flow_matching_policy/exp1": (*RESNETS, *EMBEDDER, *DECODER, *LATENTS),
+    "variational_flow_matching_policy/exp2": (*RESNETS, *EMBEDDER, *DECODER, *LATENTS),
+    "cfg_vqvae_flow_matching/exp1": (
+        *RESNETS,
+        *EMBEDDER,
+        *DECODER,
+        *smaller(
+            posterior=f"{SMALL}, latent: 16",
+            prior=SMALL,
+            latent_token="latent: 16, memory_dim: 32",
+            codebook="latent: 16, replace_every: 3",
+        ),
+    ),
 }
 
 
@@ -63,6 +102,8 @@ def rounds(tmp_path_factory):
                 )
                 for camera in ("head", "left", "right")
             }
+            depth = rng.uniform(0.5, 2.0, (steps, 1, pixels, pixels))
+            arrays[DEPTH_PREFIX + "head"] = depth.astype(np.float16)
             attributes = EpisodeAttributes(seed=number, success=True)
             writer.enter(write_episode(folder, f"r{number}", arrays, attributes))
         seal(folder)
@@ -74,8 +115,9 @@ def rounds(tmp_path_factory):
 @pytest.fixture(scope="module", params=OVERRIDES)
 def train(request, rounds, tmp_path_factory):
     """Return a function that trains the experiment, made small, and returns its folder."""
-    pixels = 64 if request.param == "exp5" else 96
-    folder = tmp_path_factory.mktemp(request.param)
+    policy, _, exp = request.param.partition("/")
+    pixels = 64 if exp == "exp5" else 96
+    folder = tmp_path_factory.mktemp(exp)
     overrides = [
         *OVERRIDES[request.param],
         f"data.dataset.params.rounds=[{rounds[pixels]}]",
@@ -89,7 +131,7 @@ def train(request, rounds, tmp_path_factory):
     ]
 
     def run(name, resume="auto"):
-        path = EXPERIMENTS / request.param / "naive_flow_matching_policy.yaml"
+        path = EXPERIMENTS / request.param / f"{policy}.yaml"
         experiment = load_experiment(path, [*overrides, f"train.save_dir={folder / name}"])
         with started_run(experiment, Ranks(0, 1, torch.device("cpu")), resume) as loop:
             loop.train()
@@ -115,7 +157,9 @@ def differing(first, second):
 
 def test_every_component_that_is_not_frozen_learns(whole, request):
     before, after = weights(whole / "epoch_1"), weights(whole / "epoch_2")
-    frozen = {"backbone_left.pt"} if request.node.callspec.params["train"] == "exp2" else set()
+    frozen = (
+        {"backbone_left.pt"} if request.node.callspec.params["train"] == f"{NAIVE}/exp2" else set()
+    )
     assert {"backbone_head.pt", "backbone_left.pt", "backbone_right.pt"} < before.keys()
     assert differing(before, after) == before.keys() - frozen
 
@@ -145,9 +189,9 @@ def test_pretrained_weights_are_loaded_at_the_start_of_a_run_alone(tmp_path):
     start = [
         f"model.component_build_args.backbone_head={{model: test_resnet, weights: {path}, "
         "batch_norm: frozen}",
-        *SMALL_RESNET[1:],
+        *FLOW_ON_RESNETS[1:],
     ]
-    experiment = load_experiment(EXPERIMENTS / "exp1" / "naive_flow_matching_policy.yaml", start)
+    experiment = load_experiment(EXPERIMENTS / NAIVE / "exp1" / f"{NAIVE}.yaml", start)
     data = FakeDataset(experiment.config.interface.to_interface())
 
     head = build_run(experiment, dataset=data).policy.components["backbone_head"].state_dict()

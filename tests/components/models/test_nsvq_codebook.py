@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from components.models.nsvq_codebook import NSVQCodebook
+
+
+def codebook(**changes):
+    book = NSVQCodebook(**({"codes": 3, "latent": 2, "replace_every": 5} | changes))
+    book.codes.data = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    return book
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+LATENT = torch.tensor([[1.0, 1.0], [9.0, 0.0]])
+
+
+def test_acting_a_latent_becomes_its_nearest_code():
+    quantized = codebook()(LATENT)
+    assert quantized.index_b.tolist() == [0, 1]
+    assert quantized.latent_bl.tolist() == [[0, 0], [10, 0]]
+    assert quantized.error_b.tolist() == [2, 1]
+
+
+def test_training_it_moves_as_far_as_the_code_is_in_a_random_direction():
+    first, second = (codebook()(LATENT, generator(seed)) for seed in (0, 1))
+    for quantized in (first, second):
+        moved = (quantized.latent_bl - LATENT).norm(dim=-1)
+        torch.testing.assert_close(moved, torch.tensor([2.0, 1.0]).sqrt())
+    assert not torch.equal(first.latent_bl, second.latent_bl)
+
+
+def test_gradients_reach_latents_and_chosen_codes():
+    book, latent = codebook(), LATENT.clone().requires_grad_()
+    book(latent, generator()).latent_bl.sum().backward()
+    assert latent.grad.abs().sum() > 0
+    assert book.codes.grad.abs().sum(dim=1).gt(0).tolist() == [True, True, False]
+
+
+def test_codes_that_nothing_chooses_move_to_chosen_ones_and_lose_their_moments():
+    book, reset = codebook(), []
+    for step in range(5):
+        book(LATENT, generator())
+        book.replace_dead(step, lambda parameter, rows: reset.append((parameter, rows.tolist())))
+    assert len(reset) == 1
+    assert reset[0][0] is book.codes
+    assert reset[0][1] == [2]
+    distance = (book.codes[2] - book.codes[:2]).norm(dim=-1).min()
+    assert 0 <= distance < 1
+    assert book.codes[:2].tolist() == [[0, 0], [10, 0]]
+    assert book.usage.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("late", [{"replace_until": 4}, {"replace_every": 6}])
+def test_codes_stay_where_it_is_too_late_or_too_early(late):
+    book = codebook(**late)
+    for step in range(5):
+        book(LATENT, generator())
+        book.replace_dead(step, lambda parameter, rows: pytest.fail("nothing was due"))
+    assert book.usage.tolist() == [5, 5, 0]
+
+
+def test_acting_and_validating_do_not_count():
+    book = codebook()
+    book(LATENT)
+    book.eval()
+    book(LATENT, generator())
+    assert book.usage.tolist() == [0, 0, 0]
