@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,9 +45,8 @@ class Interface:
     cameras: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """What one environment step gave."""
+class StepResult(NamedTuple):
+    """What one environment step gave; a tuple, which is made several times as fast."""
 
     observation: Observation
     reward: float

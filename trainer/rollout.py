@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -239,7 +239,7 @@ def _step(slot: Slot, hooks: RolloutHooks, max_steps: int | None, stop_on_succes
     result = slot.environment.step(action)
     limit = slot.environment.max_steps if max_steps is None else max_steps
     if slot.step + 1 >= limit and not result.truncated:
-        result = replace(result, truncated=True)
+        result = result._replace(truncated=True)
     slot.success = slot.success or result.success
     slot.episode_return += result.reward
     hooks.on_step(slot, action, result)

@@ -42,5 +42,7 @@ class BetaMixing(Mixing):
         generator: np.random.Generator,
     ) -> bool:
         """Return whether this draw falls to the teacher."""
+        if self.beta == 0:
+            return False
         draw = episode_draw if self.per == "episode" else generator.random()
         return draw < self.beta

@@ -102,4 +102,5 @@ def _try(backend: Backend) -> str | None:
         return f"no answer in {_PROBE_SECONDS} s"
     if probe.returncode == 0:
         return None
-    return (probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"])[-1]
+    raised, _, _ = probe.stderr.partition("Exception ignored in")  # what clearing up adds
+    return (raised.strip().splitlines() or [f"exit code {probe.returncode}"])[-1]

@@ -13,12 +13,27 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import mujoco
 import numpy as np
 
 from data_collection.rendering.backends import Backend
 from data_collection.rendering.views import Picture, View
+from trainer.errors import UserError
+
+
+class OpenGLContext(Protocol):
+    """What is used of mujoco's contexts, whichever backend makes them."""
+
+    def make_current(self) -> None:
+        """Draw into this context from now on."""
+        ...
+
+    def free(self) -> None:
+        """Give its memory back."""
+        ...
+
 
 _MAX_GEOMS = 10_000
 _ID_FLAGS = [int(mujoco.mjtRndFlag.mjRND_SEGMENT), int(mujoco.mjtRndFlag.mjRND_IDCOLOR)]
@@ -34,6 +49,19 @@ def _load_triton_before_mesa() -> None:
         importlib.import_module("triton")
 
 
+def _new_context(backend: Backend, height: int, width: int) -> OpenGLContext:
+    """Return a new context, current; raise UserError when the driver cannot make one."""
+    try:
+        context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+        context.make_current()
+    except Exception as error:  # drivers and PyOpenGL fail in many ways
+        raise UserError(
+            f"cameras cannot be drawn with {backend}: {error}; where MUJOCO_GL names it, unset "
+            "that to have a backend chosen that works, or draw by ray casting (raycast)"
+        ) from error
+    return context
+
+
 class OpenGLRenderer:
     """Draws with EGL or OSMesa.
 
@@ -43,14 +71,16 @@ class OpenGLRenderer:
 
     ``fast`` leaves out shadows, reflections and multi-sampling, which together take nine tenths of
     the time without a GPU. The model itself stays as it is.
+
+    Raises:
+        UserError: The driver cannot draw here.
     """
 
     def __init__(
         self, model: mujoco.MjModel, backend: Backend, height: int, width: int, *, fast: bool
     ) -> None:
         _load_triton_before_mesa()
-        self._gl = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-        self._gl.make_current()
+        self._gl = _new_context(backend, height, width)
         with _quality(model, fast=fast):
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_resizeOffscreen(width, height, self._context)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -10,3 +11,23 @@ def test_a_process_that_has_rendered_can_still_build_an_optimizer():
         "torch.optim.AdamW([torch.zeros(1, requires_grad=True)])"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_driver_that_fails_though_mujoco_gl_names_it_is_one_clear_message():
+    script = (
+        "from data_collection.envs.meta_world import MetaWorld\n"
+        "from trainer.errors import UserError\n"
+        "try: MetaWorld(task='reach-v3', renderer='egl').render()\n"
+        "except UserError as error: print(error)"
+    )
+    broken = {"MUJOCO_GL": "egl", "__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent"}
+    output = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **broken},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    assert "cameras cannot be drawn with egl: " in output
+    assert "unset that to have a backend chosen that works" in output
