@@ -49,8 +49,8 @@ def rows_of(name: str, path: Path, decisions: int) -> Iterator[Row]:
     policy, observation = run.policy.eval(), data.__getitems__([0])
     parameters = sum(p.numel() for p in policy.parameters())
     flow = getattr(policy, "flow", None)
-    own = flow.num_steps if flow else None
-    for steps in (own, *(n for n in FEWER_STEPS if flow and n < own)):
+    fewer = [n for n in FEWER_STEPS if n < flow.num_steps] if flow else []
+    for steps in (flow.num_steps if flow else None, *fewer):
         if flow:
             policy.flow = flow.model_copy(update={"num_steps": steps})
         yield {

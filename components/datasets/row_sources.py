@@ -116,6 +116,12 @@ class ResidentRows(StoredRows):
     def __init__(self, flat: Tensor, blocks: BlockPool) -> None:
         self._flat = flat
         self._blocks = blocks
+        # Asking a tensor for these costs as much as gathering a small batch.
+        self._array = flat.numpy() if flat.device.type == "cpu" else None
+        self._row_bytes = prod(flat.shape[1:]) * flat.itemsize
+
+    def __reduce__(self) -> tuple[type[ResidentRows], tuple[Tensor, BlockPool]]:
+        return ResidentRows, (self._flat, self._blocks)
 
     def to(self, device: torch.device) -> ResidentRows:
         """Return the same rows on a device."""
@@ -123,14 +129,13 @@ class ResidentRows(StoredRows):
 
     def gather(self, rows_bn: np.ndarray) -> Tensor:
         """Return the rows, where they are resident."""
-        flat = self._flat
-        on_cpu = flat.device.type == "cpu"
-        if on_cpu and rows_bn.size * flat[0].nbytes < LARGE:
+        flat, array = self._flat, self._array
+        if array is not None and rows_bn.size * self._row_bytes < LARGE:
             # Rows are in range by construction; "clip" spares numpy a buffered copy.
-            return torch.from_numpy(flat.numpy().take(rows_bn, axis=0, mode="clip"))
+            return torch.from_numpy(array.take(rows_bn, axis=0, mode="clip"))
         shape = (*rows_bn.shape, *flat.shape[1:])
         rows = torch.from_numpy(rows_bn).to(flat.device, non_blocking=True).view(-1)
-        if not on_cpu:
+        if array is None:
             return flat.index_select(0, rows).view(shape)
         out = self._blocks.empty(shape, flat.dtype)
         torch.index_select(flat, 0, rows, out=out.view(-1, *flat.shape[1:]))

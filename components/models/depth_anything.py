@@ -63,7 +63,7 @@ class DepthAnything(DepthStream, Pretrained):
         self._source, self._weights = model, weights
         config = _config(model)
         transformers = _transformers()
-        patch = config.patch_size
+        patch = int(config.patch_size)  # type: ignore[arg-type] - its type allows what none has
         if size % patch:
             raise ConfigError(
                 f"size: expected a multiple of the patches' {patch} pixels, got {size}"
