@@ -23,7 +23,7 @@ _JITTER = 0.01
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantised latents (B, L), the codes' indices (B,), and the squared error a latent (B,)."""
+    """Quantised latents (B, L), the codes' indices (B,), and the mean squared error of each (B,)."""
 
     latent_bl: Tensor
     index_b: Tensor
@@ -72,7 +72,7 @@ class NSVQCodebook(nn.Module):
         distances_bk = torch.cdist(latent_bl.detach(), self.codes.detach().float())
         index_b = distances_bk.argmin(dim=-1)
         code_bl = self.codes.float()[index_b]
-        error_b = (latent_bl - code_bl).square().sum(dim=-1)
+        error_b = (latent_bl - code_bl).square().mean(dim=-1)
         if generator is None:
             return Quantized(code_bl, index_b, error_b)
         if self.training:
@@ -80,7 +80,7 @@ class NSVQCodebook(nn.Module):
         noise = torch.randn(latent_bl.shape, generator=generator, device=generator.device)
         noise = noise.to(latent_bl)
         direction = noise / noise.norm(dim=-1, keepdim=True).clamp(min=_TINY)
-        length_b1 = error_b.clamp(min=_TINY).sqrt()[:, None]
+        length_b1 = (error_b * latent_bl.shape[-1]).clamp(min=_TINY).sqrt()[:, None]
         return Quantized(latent_bl + length_b1 * direction, index_b, error_b)
 
     @torch.no_grad()

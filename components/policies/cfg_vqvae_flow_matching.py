@@ -58,7 +58,7 @@ class CFGVQVAEFlowMatching(Policy):
         guidance: Weight of the code when acting: 1 follows it as in training, more exaggerates it.
         drop: Share of training samples without their code, once it has risen to this.
         drop_steps: Steps over which it rises linearly from 0.
-        commitment_weight: Weight of the squared distance between latent and code.
+        commitment_weight: Weight of the mean squared error between latent and code.
         prior_weight: Weight of the prior's cross-entropy.
         target_decay: Decay of the posterior's moving average.
     """

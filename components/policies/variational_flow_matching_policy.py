@@ -40,7 +40,8 @@ class VariationalFlowMatchingPolicy(Policy):
     """Flow matching given a latent that a posterior reads off the action chunk, and experts.
 
     Posterior and prior are Gaussians whose deviation ``latent_std`` is fixed, so that their
-    divergence is the squared distance of their means over 2 · std². Acting, the latent is drawn
+    divergence is the squared distance of their means over 2 · std² (here: its mean over the latent's
+    numbers). Acting, the latent is drawn
     from the prior, and the gate decides by it. The prediction that optimal transport compares with
     the data is one Euler step from pure noise. Source: Zhai et al., VFP: Variational Flow-Matching
     Policy for Multi-Modal Robot Manipulation, 2025.
@@ -120,9 +121,9 @@ class VariationalFlowMatchingPolicy(Policy):
         velocity = self._velocity(self.latent.remembered(tokens_bnd, latent_bl), gating.weight_be)
         sample = self.flow.draw(batch[ACTION], generator)
         output = self.loss(velocity(sample.x_t, sample.t), sample.dx_t, valid_bh)
-        distance_b = (posterior_bl - self.latent.prior(tokens_bnd).float()).square().sum(dim=-1)
+        distance_bl = posterior_bl - self.latent.prior(tokens_bnd).float()
         terms = {
-            "prior": distance_b.mean(),
+            "prior": distance_bl.square().mean(),
             "balance": load_balance(gating.weight_be, gating.probability_be),
             "gate_z": z_loss(gating.logit_be),
         }
@@ -168,12 +169,18 @@ class VariationalFlowMatchingPolicy(Policy):
         return velocity
 
     def _transport(self, predicted_bha: Tensor, batch: Batch) -> Tensor:
-        """Return the Sinkhorn divergence to the data; padded steps count as met."""
-        padded_bh1 = batch[ACTION_IS_PAD][..., None]
+        """Return the Sinkhorn divergence to the data; padded steps count as met.
+
+        Squared distances are means over a chunk's or a state's numbers, as the velocity's loss is,
+        so that its weight means the same for any size of them.
+        """
+        action_bha, state_bs = batch[ACTION], batch[STATE][:, -1]
+        predicted_bha = torch.where(batch[ACTION_IS_PAD][..., None], action_bha, predicted_bha)
+        chunk_scale = action_bha[0].numel() ** -0.5
         return sinkhorn(
-            torch.where(padded_bh1, batch[ACTION], predicted_bha),
-            batch[ACTION],
-            batch[STATE][:, -1],
+            chunk_scale * predicted_bha,
+            chunk_scale * action_bha,
+            state_bs.shape[-1] ** -0.5 * state_bs,
             state_weight=self.transport_state_weight,
             blur=self.transport_blur,
         )

@@ -21,7 +21,7 @@ def test_acting_a_latent_becomes_its_nearest_code():
     quantized = codebook()(LATENT)
     assert quantized.index_b.tolist() == [0, 1]
     assert quantized.latent_bl.tolist() == [[0, 0], [10, 0]]
-    assert quantized.error_b.tolist() == [2, 1]
+    assert quantized.error_b.tolist() == [1, 0.5]
 
 
 def test_training_it_moves_as_far_as_the_code_is_in_a_random_direction():
