@@ -23,7 +23,7 @@ _JITTER = 0.01
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantised latents (B, L), the codes' indices (B,), and the mean squared error of each (B,)."""
+    """Quantised latents (B, L), the codes' indices (B,), and each mean squared error (B,)."""
 
     latent_bl: Tensor
     index_b: Tensor

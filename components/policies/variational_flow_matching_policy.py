@@ -40,10 +40,10 @@ class VariationalFlowMatchingPolicy(Policy):
     """Flow matching given a latent that a posterior reads off the action chunk, and experts.
 
     Posterior and prior are Gaussians whose deviation ``latent_std`` is fixed, so that their
-    divergence is the squared distance of their means over 2 · std² (here: its mean over the latent's
-    numbers). Acting, the latent is drawn
-    from the prior, and the gate decides by it. The prediction that optimal transport compares with
-    the data is one Euler step from pure noise. Source: Zhai et al., VFP: Variational Flow-Matching
+    divergence is the squared distance of their means over 2 · std² (here its mean over the
+    latent's numbers). Acting, the latent is drawn from the prior, and the gate decides by it. The
+    prediction that optimal transport compares with the data is one Euler step from pure noise.
+    Source: Zhai et al., VFP: Variational Flow-Matching
     Policy for Multi-Modal Robot Manipulation, 2025.
 
     Args:
