@@ -7,11 +7,14 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
+
+ROOT = Path(__file__).parents[1]
 
 K = TypeVar("K")
 
@@ -45,6 +48,30 @@ def alternate(contestants: Mapping[K, Callable[[], float]], runs: int) -> dict[K
 def median(figures: Sequence[float]) -> float:
     """Return the median."""
     return statistics.median(figures)
+
+
+def run_logged(command: Sequence[str | Path], settings: Mapping[str, object], log: Path) -> None:
+    """Run a script of the project on one thread, its output added to ``log``.
+
+    Args:
+        command: The script and its arguments.
+        settings: Values to override, each with ``--set``.
+        log: Where its output goes.
+
+    Raises:
+        CalledProcessError: It failed; the log says why.
+    """
+    overrides = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as output:
+        subprocess.run(
+            [sys.executable, *command, *overrides],
+            stdout=output,
+            stderr=output,
+            env=environment,
+            check=True,
+        )
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from common import Row, median, parser, report, versions
+from integration import integration_steps, set_integration_steps
 
 from trainer.build import build_run, load_experiment
 from trainer.fake_data import FakeDataset
@@ -48,11 +49,10 @@ def rows_of(name: str, path: Path, decisions: int) -> Iterator[Row]:
         return
     policy, observation = run.policy.eval(), data.__getitems__([0])
     parameters = sum(p.numel() for p in policy.parameters())
-    flow = getattr(policy, "flow", None)
-    fewer = [n for n in FEWER_STEPS if n < flow.num_steps] if flow else []
-    for steps in (flow.num_steps if flow else None, *fewer):
-        if flow:
-            policy.flow = flow.model_copy(update={"num_steps": steps})
+    own = integration_steps(policy)
+    for steps in (own, *(n for n in FEWER_STEPS if own and n < own)):
+        if steps:
+            set_integration_steps(policy, steps)
         yield {
             "name": name,
             "integration steps": steps,

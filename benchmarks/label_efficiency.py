@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ import matplotlib
 
 matplotlib.use("Agg")  # no display
 
-from common import Row, parser, report, versions
+from common import Row, parser, report, run_logged, versions
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
@@ -73,14 +72,9 @@ class Trial:
         """Return the experiment's ``summary.json``, made now or found."""
         folder = work / self.name
         settings = {**self.settings, "save_dir": str(folder), "seed": self.seed, "workers": 1}
-        command = [sys.executable, str(ROOT / "data_collection" / "dagger_runner.py")]
-        command += ["--dagger_config", str(self.config)]
-        for key, value in settings.items():
-            command += ["--set", f"{key}={json.dumps(value)}"]
-        work.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        with folder.with_suffix(".log").open("a") as log:
-            subprocess.run(command, stdout=log, stderr=log, env=environment, check=True)
+        script = ROOT / "data_collection" / "dagger_runner.py"
+        command = [script, "--dagger_config", self.config]
+        run_logged(command, settings, folder.with_suffix(".log"))
         return json.loads((folder / "summary.json").read_text())
 
 

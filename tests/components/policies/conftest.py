@@ -5,10 +5,13 @@ import torch
 from torch import nn
 
 from components.action_transforms.identity import Identity
+from components.losses.l1 import L1
 from components.losses.l2 import L2
 from components.models.action_decoder import ActionDecoder
 from components.models.action_head_gmm import ActionHeadGMM
 from components.models.action_head_regression import ActionHeadRegression
+from components.models.chunk_query_decoder import ChunkQueryDecoder
+from components.models.cvae_encoder import CVAEEncoder
 from components.models.flow import Flow
 from components.models.gate import Gate
 from components.models.latent_encoder import LatentEncoder
@@ -17,8 +20,10 @@ from components.models.mlp import MLP
 from components.models.moe_action_decoder import MoEActionDecoder
 from components.models.nsvq_codebook import NSVQCodebook
 from components.models.state_encoder import StateEncoder
+from components.policies.act import ACT
 from components.policies.behavior_cloning import BehaviorCloning
 from components.policies.cfg_vqvae_flow_matching import CFGVQVAEFlowMatching
+from components.policies.diffusion_policy import DiffusionPolicy
 from components.policies.naive_flow_matching_policy import NaiveFlowMatchingPolicy
 from components.policies.variational_flow_matching_policy import VariationalFlowMatchingPolicy
 from components.policies.vfp_single_expert import VFPSingleExpert
@@ -36,7 +41,8 @@ def _attach_normalizer(policy, interface):
     return policy
 
 
-def make_flow(interface=INTERFACE, **params):
+def _make_denoiser(kind, interface, params):
+    """Policies that share encoder and decoder, and differ in how noise becomes an action."""
     torch.manual_seed(0)
     encoder = StateEncoder(state=interface.state, obs_steps=interface.obs_steps, dim=32, hidden=32)
     decoder = ActionDecoder(
@@ -49,9 +55,32 @@ def make_flow(interface=INTERFACE, **params):
         feedforward=64,
     )
     components = nn.ModuleDict({"observation_encoder": encoder, "action_decoder": decoder})
-    return _attach_normalizer(
-        NaiveFlowMatchingPolicy(components, interface, L2(), flow=Flow(**params)), interface
+    return _attach_normalizer(kind(components, interface, L2(), **params), interface)
+
+
+def make_flow(interface=INTERFACE, **params):
+    return _make_denoiser(NaiveFlowMatchingPolicy, interface, {"flow": Flow(**params)})
+
+
+def make_diffusion(interface=INTERFACE, **params):
+    return _make_denoiser(DiffusionPolicy, interface, params)
+
+
+def make_act(interface=INTERFACE, decoder=None, **params):
+    """``decoder`` replaces sizes of the action decoder."""
+    torch.manual_seed(0)
+    observer = StateEncoder(state=interface.state, obs_steps=interface.obs_steps, dim=32, hidden=32)
+    chunk = {"chunk": interface.chunk, "action": interface.action}
+    sizes = chunk | {"latent": 8, "dim": 32, "heads": 2, "feedforward": 64}
+    depth = {"encoder_layers": 1, "decoder_layers": 2}
+    components = nn.ModuleDict(
+        {
+            "observation_encoder": observer,
+            "posterior": CVAEEncoder(state=interface.state, layers=1, **sizes),
+            "action_decoder": ChunkQueryDecoder(**(sizes | depth | (decoder or {}))),
+        }
     )
+    return _attach_normalizer(ACT(components, interface, L1(), **params), interface)
 
 
 def make_cloning(interface=INTERFACE, head=ActionHeadRegression, **params):
@@ -126,6 +155,8 @@ MAKERS = {
     "single_expert": make_single_expert,
     "variational": make_variational,
     "guided": make_guided,
+    "diffusion": make_diffusion,
+    "act": make_act,
     "cloning_regression": make_cloning,
     "cloning_gmm": lambda: make_cloning(head=ActionHeadGMM, modes=3),
 }
@@ -139,6 +170,16 @@ def policy(request):
 @pytest.fixture
 def flow():
     return make_flow
+
+
+@pytest.fixture
+def diffusion():
+    return make_diffusion
+
+
+@pytest.fixture
+def act():
+    return make_act
 
 
 @pytest.fixture

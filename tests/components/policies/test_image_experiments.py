@@ -54,6 +54,16 @@ OVERRIDES = {
         *smaller(observation_encoder="dim: 32, hidden: 32, image_token_dim: 384"),
         *DECODER,
     ),
+    "diffusion_policy/exp1": FLOW_ON_RESNETS,
+    "act/exp1": (
+        *RESNETS,
+        *smaller(
+            observation_encoder="dim: 32, hidden: 32, image_token_dim: 96",
+            posterior="dim: 32, heads: 2, layers: 1, feedforward: 64",
+            action_decoder="dim: 32, heads: 2, encoder_layers: 1, decoder_layers: 1, "
+            "feedforward: 64",
+        ),
+    ),
     "vfp_single_expert/exp1": (*RESNETS, *EMBEDDER, *DECODER),
     "vfp_single_expert/exp2": (
         *RESNETS,
