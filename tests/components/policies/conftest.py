@@ -9,9 +9,12 @@ from components.losses.l2 import L2
 from components.models.action_decoder import ActionDecoder
 from components.models.action_head_gmm import ActionHeadGMM
 from components.models.action_head_regression import ActionHeadRegression
+from components.models.embedding_decoder import EmbeddingDecoder
+from components.models.gaussian_embedder import GaussianEmbedder
 from components.models.mlp import MLP
 from components.models.state_encoder import StateEncoder
 from components.policies.behavior_cloning import BehaviorCloning
+from components.policies.mutual_information_estimator import MutualInformationEstimator
 from components.policies.naive_flow_matching_policy import NaiveFlowMatchingPolicy
 from trainer.fake_data import FakeDataset
 from trainer.interfaces import Interface, Progress
@@ -56,6 +59,23 @@ def make_cloning(interface=INTERFACE, head=ActionHeadRegression, **params):
     return _attach_normalizer(BehaviorCloning(components, interface, L2()), interface)
 
 
+def make_estimator(interface=INTERFACE, latent=4, **params):
+    torch.manual_seed(0)
+    tokens, chunk = [interface.obs_steps, 16], [interface.chunk, interface.action]
+    sizes = {"latent": latent, "width": 64, "layers": 2}
+    components = {
+        "observation_encoder": StateEncoder(
+            state=interface.state, obs_steps=interface.obs_steps, dim=16, hidden=32
+        ),
+        "observation_embedder": GaussianEmbedder(inputs=tokens, **sizes),
+        "state_decoder": EmbeddingDecoder(outputs=[interface.obs_steps, interface.state], **sizes),
+        "chunk_embedder": GaussianEmbedder(inputs=chunk, **sizes),
+        "chunk_decoder": EmbeddingDecoder(outputs=chunk, **sizes),
+    }
+    policy = MutualInformationEstimator(nn.ModuleDict(components), interface, L2(), **params)
+    return _attach_normalizer(policy, interface)
+
+
 MAKERS = {
     "flow_euler": lambda: make_flow(solver="euler", num_steps=10),
     "flow_midpoint": lambda: make_flow(solver="midpoint", num_steps=3),
@@ -78,6 +98,11 @@ def flow():
 @pytest.fixture
 def cloning():
     return make_cloning
+
+
+@pytest.fixture
+def estimator():
+    return make_estimator
 
 
 @pytest.fixture
