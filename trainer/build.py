@@ -156,7 +156,6 @@ def build_run(
     load_plugins(BUILTIN_PLUGINS, experiment.root)
     load_plugins(config.plugins, experiment.root, experiment.under("plugins"))
     _check_importable(config.evaluation.plugins if config.evaluation else [], experiment)
-    interface = config.interface.to_interface()
     recipe = build(optimizers, config.train.optimizer, experiment.under("train", "optimizer"))
     if recipe.averages_weights and config.train.ema_decay is not None:
         raise ConfigError(
@@ -172,12 +171,7 @@ def build_run(
     _check_optims(experiment)
     for spec in config.logging:
         loggers.get(spec.type)  # they open files, so they are built only when training starts
-    dataset = dataset or build(
-        datasets,
-        config.data.dataset,
-        experiment.under("data", "dataset"),
-        {"interface": interface, "root": experiment.root},
-    )
+    dataset = dataset or build_dataset(experiment, experiment.root)
     resuming = statistics is not None
     start = _warm_start(experiment)
     if statistics is None and start and config.normalization.on_warm_start == "keep":
@@ -207,6 +201,13 @@ def build_run(
         ],
         recipe=recipe,
     )
+
+
+def build_dataset(experiment: Experiment, root: Path) -> Dataset:
+    """Return the experiment's data; relative paths in them start from ``root``."""
+    config = experiment.config
+    supplied = {"interface": config.interface.to_interface(), "root": root}
+    return build(datasets, config.data.dataset, experiment.under("data", "dataset"), supplied)
 
 
 def build_policy(

@@ -25,7 +25,7 @@ suffix of the chunk and repeat its last valid action; every loss masks them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -48,6 +48,7 @@ from trainer.environment import Environment as Environment
 from trainer.environment import Interface as Interface
 from trainer.environment import Observation as Observation
 from trainer.environment import StepResult as StepResult
+from trainer.errors import UserError
 
 Batch = dict[str, Tensor]
 State = dict[str, Tensor]
@@ -162,17 +163,22 @@ class Pretrained(ABC):
 
 
 class Scorer(Policy, ABC):
-    """A model that scores episodes instead of acting."""
+    """A model that scores episodes instead of acting; see ``trainer/score.py``."""
+
+    meaning: str
+    """What the scores are, their unit, and what to beware of; higher is better."""
 
     @abstractmethod
-    def score_episodes(self, batches: Sequence[Batch]) -> dict[int, float]:
+    def score_episodes(self, batches: Iterable[Batch]) -> dict[int, float]:
         """Return a score for each ``episode_index`` seen in ``batches``."""
 
     def predict_action(
         self, observation: Batch, state: State, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, State]:
-        """Raise: a scorer does not act."""
-        raise TypeError(f"{type(self).__name__} scores episodes; it does not act")
+        """Raise UserError: a scorer does not act."""
+        raise UserError(
+            f"{type(self).__name__} scores episodes (trainer/score.py); it does not act"
+        )
 
 
 class ActionTransform(ABC):
@@ -231,6 +237,10 @@ class Dataset(ABC):
     @abstractmethod
     def episode_of_sample(self) -> np.ndarray:
         """Return (len,) int64: the episode index of each sample, for splitting by episode."""
+
+    def episode_identities(self) -> list[dict[str, str]]:
+        """Return what tells each episode, by its index, from all others: for files of scores."""
+        raise UserError(f"{type(self).__name__} does not say which episodes it holds")
 
     @abstractmethod
     def sample_weights(self) -> np.ndarray | None:

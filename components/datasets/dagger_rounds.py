@@ -16,6 +16,12 @@ from torch import Tensor
 from components.datasets.blocks import BlockPool
 from components.datasets.cache import Cache, Choice, choose
 from components.datasets.delivery import cameras_with_depth, decoded, rows_to_deliver
+from components.datasets.episode_scores import (
+    EpisodeScores,
+    episode_identities,
+    episode_weights,
+    multiplied,
+)
 from components.datasets.fit import check_fits
 from components.datasets.round_weights import RoundWeights, sample_weights
 from components.datasets.rounds import merged_statistics, open_rounds, recorded_environment
@@ -57,10 +63,12 @@ class DaggerRounds(Dataset):
             files); ``auto`` takes the first of these that leaves half of what is free.
         depth: Cameras of the interface whose depth is delivered too, in metres.
         round_weights: How often samples of each round are drawn; see ``round_weights.py``.
+        episode_scores: Which episodes are kept, or drawn how often; see ``episode_scores.py``.
+            Weights of rounds and of episodes multiply.
 
     Raises:
         DataError: A round is missing, damaged or does not fit the interface, the chunk is longer
-            than any episode, or no frame has a valid target.
+            than any episode, no frame has a valid target, or the scores are of other data.
         ValueError: ``round_weights`` do not fit the rounds, or ``depth`` the interface.
     """
 
@@ -73,7 +81,9 @@ class DaggerRounds(Dataset):
         cache: Cache = "auto",
         depth: list[str] | None = None,
         round_weights: RoundWeights | None = None,
+        episode_scores: EpisodeScores | None = None,
     ) -> None:
+        self._root = root
         self._cache: Cache = cache
         self._interface = interface
         wanted_depth = cameras_with_depth(interface, depth)
@@ -81,15 +91,20 @@ class DaggerRounds(Dataset):
         for sealed in self._rounds:
             check_fits(sealed, interface, wanted_depth)
         _check_chunk(self._rounds, interface.chunk)
-        self._statistics = merged_statistics(self._rounds)
         try:
-            self._windows = make_windows(self._rounds, interface.chunk)
+            windows = make_windows(self._rounds, interface.chunk)
         except EpisodeError as error:
             raise DataError(str(error)) from error
-        if len(self) == 0:
+        if len(windows.frames) == 0:
             raise DataError(f"no frame of the rounds {rounds} has a valid action to learn")
+        weight_e = episode_weights(episode_scores, root, self._rounds, np.unique(windows.episodes))
+        kept_e = weight_e > 0
+        self._kept = int(kept_e.sum())
+        self._windows = windows.where(kept_e[windows.episodes])
+        self._statistics = merged_statistics(self._rounds, kept_e)
         self._rows = rows_to_deliver(self._rounds, interface, wanted_depth)
-        self._weights = sample_weights(round_weights, self._samples_per_round())
+        by_round = sample_weights(round_weights, self._samples_per_round())
+        self._weights = multiplied(by_round, weight_e[self._windows.episodes])
         self._history = np.arange(1 - interface.obs_steps, 1)
         self._steps = np.arange(interface.chunk)
         self._device = self._home = torch.device("cpu")
@@ -128,16 +143,19 @@ class DaggerRounds(Dataset):
         return batch
 
     def statistics(self) -> dict[str, FeatureStatistics]:
-        """Return those of the rounds' own files, merged exactly in order."""
+        """Return those of all steps of the episodes that are kept, exactly."""
         return self._statistics
 
     def episode_of_sample(self) -> np.ndarray:
         """Return (len,) int64: the episode of each sample, numbered over all rounds."""
-        windows = self._windows
-        return np.searchsorted(windows.episode_starts, windows.frames, side="right") - 1
+        return self._windows.episodes
+
+    def episode_identities(self) -> list[dict[str, str]]:
+        """Return round, id and content hash of each episode."""
+        return episode_identities(self._rounds, self._root)
 
     def sample_weights(self) -> np.ndarray | None:
-        """Return (len,) weights that follow ``round_weights``, or None when all count the same."""
+        """Return (len,) weights by round and by score, or None when all count the same."""
         return self._weights
 
     def environment_config(self) -> Mapping[str, object] | None:
@@ -146,9 +164,12 @@ class DaggerRounds(Dataset):
 
     def describe(self) -> str:
         """Return how much data there is, and where it is kept for which reason."""
-        episodes = len(self._windows.episode_starts)
+        recorded = len(self._windows.episode_starts)
+        episodes = (
+            f"{self._kept:,}" if self._kept == recorded else f"{self._kept:,} of {recorded:,}"
+        )
         line = (
-            f"dagger_rounds: {len(self):,} samples from {episodes:,} episodes of "
+            f"dagger_rounds: {len(self):,} samples from {episodes} episodes of "
             f"{len(self._rounds)} round(s), {self._nbytes / 1e6:,.1f} MB"
         )
         if self._choice is None:

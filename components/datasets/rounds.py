@@ -18,7 +18,7 @@ from data_collection.episodes import (
     merge_all,
     open_round,
 )
-from data_collection.episodes.schema import ACTION, STATE
+from data_collection.episodes.schema import ACTION, ACTION_VALID, STATE
 from trainer.errors import DataError, MissingDataError
 from trainer.interfaces import FeatureStatistics
 
@@ -74,17 +74,37 @@ def _expand(path: Path, entry: str) -> list[Path]:
     return sealed
 
 
-def merged_statistics(rounds: Sequence[SealedRound]) -> dict[str, FeatureStatistics]:
+def merged_statistics(
+    rounds: Sequence[SealedRound], kept_e: np.ndarray
+) -> dict[str, FeatureStatistics]:
     """Return the exact statistics of state and valid actions over all rounds, merged in order.
+
+    Args:
+        rounds: Where the episodes lie.
+        kept_e: (E,) bool: which episodes of all rounds count.
 
     Raises:
         DataError: A statistics file is damaged, there is no valid action, or a value is not finite.
     """
+    bounds = np.cumsum([len(sealed.ids) for sealed in rounds])[:-1]
     try:
-        merged = {key: merge_all([r.statistics[key] for r in rounds]) for key in (STATE, ACTION)}
+        parts = list(map(_statistics, rounds, np.split(kept_e, bounds)))
+        merged = {key: merge_all([part[key] for part in parts]) for key in (STATE, ACTION)}
     except (EpisodeError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"damaged statistics.json of a round: {error!r}") from error
     return {key: _feature_statistics(key, value) for key, value in merged.items()}
+
+
+def _statistics(sealed: SealedRound, kept_e: np.ndarray) -> Mapping[str, Statistics]:
+    """Return the round's own statistics, or those of its kept episodes where some are not."""
+    if kept_e.all():
+        return sealed.statistics
+    kept_t = np.repeat(kept_e, sealed.lengths)
+    valid_t = kept_t & sealed.read_rows(ACTION_VALID)
+    return {
+        STATE: Statistics.of(sealed.read_rows(STATE)[kept_t]),
+        ACTION: Statistics.of(sealed.read_rows(ACTION)[valid_t]),
+    }
 
 
 def _feature_statistics(key: str, merged: Statistics) -> FeatureStatistics:

@@ -10,7 +10,7 @@ Shape legend: N frames, E episodes, L labels, H steps of a label chunk.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,21 @@ class Windows:
     frames: np.ndarray
     target_starts: np.ndarray | None
     target_lengths: np.ndarray
+
+    @property
+    def episodes(self) -> np.ndarray:
+        """Return (samples,) int64: the episode of each sample."""
+        return np.searchsorted(self.episode_starts, self.frames, side="right") - 1
+
+    def where(self, chosen: np.ndarray) -> Windows:
+        """Return those samples for which ``chosen`` (samples,) holds; all episodes stay."""
+        starts = self.target_starts
+        return replace(
+            self,
+            frames=self.frames[chosen],
+            target_starts=None if starts is None else starts[chosen],
+            target_lengths=self.target_lengths[chosen],
+        )
 
 
 def make_windows(rounds: Sequence[SealedRound], chunk: int) -> Windows:

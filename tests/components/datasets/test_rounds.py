@@ -35,7 +35,7 @@ def test_rounds_that_are_not_there_unfinished_or_named_twice(tmp_path, record, e
 def test_statistics_are_merged_over_rounds(tmp_path, record, episode):
     record("a", episode([1, 1, 0], [0] * 3, first_state=0, first_action=0))
     record("b", episode([1], [0], first_state=9, first_action=5))
-    merged = merged_statistics(open_rounds(tmp_path, ["a", "b"]))
+    merged = merged_statistics(open_rounds(tmp_path, ["a", "b"]), np.ones(2, bool))
     state, action = merged["observation.state"], merged["action"]
     assert (state.count, state.mean[0], state.min[0], state.max[0]) == (4, 3.0, 0.0, 9.0)
     np.testing.assert_allclose(state.std[0], np.std([0, 1, 2, 9]))
@@ -45,7 +45,7 @@ def test_statistics_are_merged_over_rounds(tmp_path, record, episode):
 def test_no_valid_action_at_all_is_an_error(tmp_path, record, episode):
     record("a", episode([0, 0], [0, 0]))
     with pytest.raises(DataError, match="statistics of action"):
-        merged_statistics(open_rounds(tmp_path, ["a"]))
+        merged_statistics(open_rounds(tmp_path, ["a"]), np.ones(1, bool))
 
 
 def test_the_newest_environment_is_taken_and_a_difference_said(tmp_path, record, episode, caplog):

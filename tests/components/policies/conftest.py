@@ -12,8 +12,10 @@ from components.models.action_head_gmm import ActionHeadGMM
 from components.models.action_head_regression import ActionHeadRegression
 from components.models.chunk_query_decoder import ChunkQueryDecoder
 from components.models.cvae_encoder import CVAEEncoder
+from components.models.embedding_decoder import EmbeddingDecoder
 from components.models.flow import Flow
 from components.models.gate import Gate
+from components.models.gaussian_embedder import GaussianEmbedder
 from components.models.latent_encoder import LatentEncoder
 from components.models.latent_token import LatentToken
 from components.models.mlp import MLP
@@ -24,6 +26,7 @@ from components.policies.act import ACT
 from components.policies.behavior_cloning import BehaviorCloning
 from components.policies.cfg_vqvae_flow_matching import CFGVQVAEFlowMatching
 from components.policies.diffusion_policy import DiffusionPolicy
+from components.policies.mutual_information_estimator import MutualInformationEstimator
 from components.policies.naive_flow_matching_policy import NaiveFlowMatchingPolicy
 from components.policies.variational_flow_matching_policy import VariationalFlowMatchingPolicy
 from components.policies.vfp_single_expert import VFPSingleExpert
@@ -148,6 +151,23 @@ def make_guided(interface=INTERFACE, codes=4, **params):
     )
 
 
+def make_estimator(interface=INTERFACE, latent=4, **params):
+    torch.manual_seed(0)
+    tokens, chunk = [interface.obs_steps, 16], [interface.chunk, interface.action]
+    sizes = {"latent": latent, "width": 64, "layers": 2}
+    components = {
+        "observation_encoder": StateEncoder(
+            state=interface.state, obs_steps=interface.obs_steps, dim=16, hidden=32
+        ),
+        "observation_embedder": GaussianEmbedder(inputs=tokens, **sizes),
+        "state_decoder": EmbeddingDecoder(outputs=[interface.obs_steps, interface.state], **sizes),
+        "chunk_embedder": GaussianEmbedder(inputs=chunk, **sizes),
+        "chunk_decoder": EmbeddingDecoder(outputs=chunk, **sizes),
+    }
+    policy = MutualInformationEstimator(nn.ModuleDict(components), interface, L2(), **params)
+    return _attach_normalizer(policy, interface)
+
+
 MAKERS = {
     "flow_euler": lambda: make_flow(solver="euler", num_steps=10),
     "flow_midpoint": lambda: make_flow(solver="midpoint", num_steps=3),
@@ -185,6 +205,11 @@ def act():
 @pytest.fixture
 def cloning():
     return make_cloning
+
+
+@pytest.fixture
+def estimator():
+    return make_estimator
 
 
 @pytest.fixture
