@@ -54,8 +54,7 @@ def rows_of(name: str, path: Path, decisions: int) -> Iterator[Row]:
         if steps:
             set_integration_steps(policy, steps)
         yield {
-            "name": name,
-            "integration steps": steps,
+            "name": f"{name}, {steps} step{'s' * (steps > 1)}" if steps else name,
             "ms": round(1000 * seconds_a_decision(policy, observation, decisions), 2),
             "million parameters": round(parameters / 1e6, 2),
         }
