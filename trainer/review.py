@@ -73,9 +73,9 @@ class Reviewer:
             for video in videos:
                 for logger in self._loggers:
                     logger.log_video(step, f"evaluation/{video.stem}", video)
-            self._show_pictures(step)
         if self.metrics:
             self.log(step, self.metrics)
+            self._show_pictures(step)
 
     def record(self, epoch: int) -> None:
         """Write the figures of the last review beside the epoch's checkpoint."""
