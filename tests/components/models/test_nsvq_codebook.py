@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from components.models.nsvq_codebook import NSVQCodebook
+from tests.support.ranks import run_on_two_ranks
 
 
 def codebook(**changes):
@@ -68,3 +69,20 @@ def test_acting_and_validating_do_not_count():
     book.eval()
     book(LATENT, generator())
     assert book.usage.tolist() == [0, 0, 0]
+
+
+def _use_other_codes_on_each_rank(rank):
+    book = codebook(codes=4)
+    book.codes.data = torch.eye(4, 2) * 10 - 5 * torch.arange(4.0)[:, None]
+    for step in range(5):
+        book(book.codes.detach()[[rank]], generator(seed=rank))  # ranks 0 and 1, codes 0 and 1
+        book.replace_dead(step, lambda parameter, rows: None)
+    return book.codes.detach()
+
+
+def test_ranks_count_together_and_replace_the_same_codes_alike(tmp_path):
+    first, second = run_on_two_ranks(_use_other_codes_on_each_rank, tmp_path)
+    assert torch.equal(first, second)
+    before = torch.eye(4, 2) * 10 - 5 * torch.arange(4.0)[:, None]
+    moved = (first != before).any(dim=1).tolist()
+    assert moved == [False, False, True, True]  # what the other rank alone chose is alive

@@ -212,3 +212,15 @@ def test_pretrained_weights_are_loaded_at_the_start_of_a_run_alone(tmp_path):
     build_run(experiment, data.statistics(), data)  # as when a run resumes
     with pytest.raises(ConfigError, match=r"params: weights: there is no file .*weights\.safet"):
         build_run(experiment, dataset=data)
+
+
+def test_depth_that_is_wanted_and_not_delivered_is_named_before_training(rounds):
+    path = EXPERIMENTS / "vfp_single_expert" / "exp2" / "vfp_single_expert.yaml"
+    overrides = [
+        *OVERRIDES["vfp_single_expert/exp2"],
+        f"data.dataset.params.rounds=[{rounds[96]}]",
+        "data.dataset.params.depth=[]",
+    ]
+    experiment = load_experiment(path, overrides)
+    with pytest.raises(ConfigError, match=r"also learns from observation\.depth\.head, .*depth: "):
+        build_run(experiment)
