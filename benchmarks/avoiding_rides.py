@@ -128,7 +128,7 @@ def _play(
 
 def plot(scores: Mapping[str, Score], path: Path) -> None:
     """Draw a panel of paths for each name: blue where they succeed, red where they do not."""
-    figure = Figure(figsize=(3.2 * len(scores), 3.6), layout="constrained")
+    figure = Figure(figsize=(3.2 * len(scores), 3.8), layout="constrained")
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
     for panel, (name, score) in zip(panels, scores.items(), strict=True):
         _draw_field(panel)
