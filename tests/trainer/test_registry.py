@@ -28,8 +28,8 @@ def tree(tmp_path, monkeypatch):
     """A project whose modules register things, and which nothing has imported."""
     (tmp_path / "trainer").mkdir()
     for file, text in {
-        "components/losses/sinkhorn.py": '@losses.register("sinkhorn")\nclass A: ...\n',
-        "components/models/other.py": '@models.register(\n    "sinkhorn"\n)\nclass B: ...\n',
+        "components/losses/absent.py": '@losses.register("absent")\nclass A: ...\n',
+        "components/models/other.py": '@models.register(\n    "absent"\n)\nclass B: ...\n',
         "components/policies/flow.py": "@policies.register('flow')\nclass C: ...\n",
     }.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ def test_an_unknown_key_is_a_key_error_that_lists_and_suggests():
 @pytest.mark.parametrize(
     ("kind", "key", "module"),
     [
-        ("loss", "sinkhorn", "components.losses.sinkhorn"),
-        ("model", "sinkhorn", "components.models.other"),
+        ("loss", "absent", "components.losses.absent"),
+        ("model", "absent", "components.models.other"),
         ("policy", "flow", "components.policies.flow"),
     ],
 )
