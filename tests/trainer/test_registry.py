@@ -137,9 +137,9 @@ def test_a_module_given_by_name_and_by_file_is_loaded_once(tmp_path, environment
             r"ModuleNotFoundError: No module named 'not_installed' \(.*needs.py:1\)",
         ),
         (
-            "components.losses.sinkhron",
+            "components.losses.absnet",
             None,
-            r"no module 'components.losses.sinkhron' \(did you mean 'components.losses.sinkhorn'\?",
+            r"no module 'components.losses.absnet' \(did you mean 'components.losses.absent'\?",
         ),
     ],
 )
