@@ -22,7 +22,8 @@ from trainer.rollout import RolloutJob
 _log = logging.getLogger(__name__)
 
 _PREFETCHED_JOBS = 2
-"""Jobs that wait in a worker, so that it plays on while its last episode goes to the disk."""
+"""Jobs that wait in a worker, so that it plays on while its last episode goes to the disk; one for
+each environment if that is more, for all of them may finish at once."""
 
 _DEATHS_IN_A_ROW = 3
 
@@ -67,7 +68,8 @@ class WorkerPool:
         self._context.set_forkserver_preload(
             ["data_collection.player", *own, *(_STUDENT_MODULES if students else ())]
         )
-        self._capacity = loaded.config.environments_per_worker + _PREFETCHED_JOBS
+        environments = loaded.config.environments_per_worker
+        self._capacity = environments + max(environments, _PREFETCHED_JOBS)
         self._workers: list[_Worker] = []
         self._size = workers
         self._deaths = 0
