@@ -1,36 +1,17 @@
-"""Flow matching with one expert, on cameras and, if wanted, depth.
+"""Flow matching with one expert, on cameras and, if wanted, depth."""
 
-Shape legend: B batch, H action-chunk steps, A action, N observation tokens, D token width.
-"""
-
-from collections.abc import Sequence
-
-import torch
 from pydantic import PositiveFloat
-from torch import Tensor, nn
+from torch import nn
 
-from components.models.contracts import VelocityDecoder, component
 from components.models.depth_estimator import scale_invariant_log_loss
-from components.models.flow import DEFAULT_FLOW, Flow, Velocity
-from components.models.observer import Observer, check_decoder
-from trainer.interfaces import (
-    ACTION,
-    ACTION_IS_PAD,
-    DEPTH_PREFIX,
-    Batch,
-    Interface,
-    Loss,
-    LossOutput,
-    Policy,
-    Progress,
-    State,
-)
-from trainer.ops import randn_rows
+from components.models.flow import DEFAULT_FLOW, Flow
+from components.models.flow_policy import FlowPolicy
+from trainer.interfaces import DEPTH_PREFIX, Batch, Interface, Loss, LossOutput, Progress
 from trainer.registry import policies
 
 
 @policies.register("vfp_single_expert")
-class VFPSingleExpert(Policy):
+class VFPSingleExpert(FlowPolicy):
     """The single expert of a variational flow policy: no latent, no gate, depth as a stream.
 
     It learns as ``naive_flow_matching_policy`` does; a ``depth_stream`` that estimates depth learns
@@ -54,53 +35,26 @@ class VFPSingleExpert(Policy):
         flow: Flow = DEFAULT_FLOW,
         depth_weight: PositiveFloat = 0.1,
     ) -> None:
-        super().__init__()
-        self.observer = Observer(components, interface, others=["action_decoder"])
-        self.components = components
-        self.loss = loss
-        self.flow = flow
+        super().__init__(components, interface, loss, flow)
         self.depth_weight = depth_weight
         stream = self.observer.depth_stream
-        depth_keys = [DEPTH_PREFIX + stream.camera] if stream and stream.estimates else []
-        self.needs = (*self.observer.needs, *depth_keys)
-        check_decoder(self.decoder, interface, self.observer)
-
-    @property
-    def decoder(self) -> VelocityDecoder:
-        """The component that predicts velocities."""
-        return component(self.components, "action_decoder", VelocityDecoder)
+        if stream and stream.estimates:
+            self.needs += (DEPTH_PREFIX + stream.camera,)
 
     def compute_loss(self, batch: Batch, progress: Progress) -> LossOutput:
         """Return the velocity's masked loss, and the depth's times its weight."""
         batch = self.normalizer.normalize(batch)
-        sample = self.flow.draw(batch[ACTION], progress.generator)
         seen = self.observer.look(batch)
-        velocity_bha = self._velocity(seen.tokens_bnd)(sample.x_t, sample.t)
-        output = self.loss(velocity_bha, sample.dx_t, ~batch[ACTION_IS_PAD])
+        velocity = self.velocity_loss(seen.tokens_bnd, batch, progress.generator)
         stream = self.observer.depth_stream
         if stream is None or seen.depth_bo1hw is None:
-            return output
+            return velocity
+        recorded_bo1hw = batch[DEPTH_PREFIX + stream.camera]
         depth = scale_invariant_log_loss(
-            seen.depth_bo1hw.flatten(0, 1), batch[DEPTH_PREFIX + stream.camera].flatten(0, 1)
+            seen.depth_bo1hw.flatten(0, 1), recorded_bo1hw.flatten(0, 1)
         )
         return LossOutput(
-            output.loss + self.depth_weight * depth,
-            output.weight,
-            {"velocity": output.loss, "depth": depth},
+            velocity.loss + self.depth_weight * depth,
+            velocity.weight,
+            {"velocity": velocity.loss, "depth": depth},
         )
-
-    def predict_action(
-        self, observation: Batch, state: State, generators: Sequence[torch.Generator]
-    ) -> tuple[Tensor, State]:
-        """Return a chunk integrated from noise, in real units."""
-        memory_bnd = self.observer(self.normalizer.normalize(observation))
-        noise_bha = randn_rows(
-            (self.decoder.chunk, self.decoder.action), generators, memory_bnd.device
-        )
-        action_bha = self.flow.sample(self._velocity, noise_bha, memory_bnd)
-        return self.normalizer.unnormalize_action(action_bha, observation), state
-
-    def _velocity(self, memory_bnd: Tensor) -> Velocity:
-        """Return the velocity field given observation tokens."""
-        memory = self.decoder.remember(memory_bnd)
-        return lambda x_bha, time_b: self.decoder(x_bha, time_b, memory).float()
