@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainer.build_checks import Experiment as Experiment
+from trainer.build_checks import check_importable, check_needs, check_optims
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
-from trainer.config import Loaded, load_component_config, load_config
-from trainer.errors import CheckpointError, ConfigError, DataError, nearest
+from trainer.config import load_component_config, load_config
+from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.interfaces import (
     Augmentation,
     Dataset,
@@ -53,8 +54,6 @@ log = logging.getLogger(__name__)
 
 BUILTIN_PLUGINS = ("trainer.loggers.jsonl", "trainer.loggers.tensorboard")
 CONFIG, RESOLVED, NORMALIZATION = "config.yaml", "resolved.yaml", "normalization.json"
-
-Experiment = Loaded[ExperimentConfig]
 
 
 class Resolved(Strict):
@@ -155,7 +154,7 @@ def build_run(
     config = experiment.config
     load_plugins(BUILTIN_PLUGINS, experiment.root)
     load_plugins(config.plugins, experiment.root, experiment.under("plugins"))
-    _check_importable(config.evaluation.plugins if config.evaluation else [], experiment)
+    check_importable(config.evaluation.plugins if config.evaluation else [], experiment)
     recipe = build(optimizers, config.train.optimizer, experiment.under("train", "optimizer"))
     if recipe.averages_weights and config.train.ema_decay is not None:
         raise ConfigError(
@@ -168,7 +167,7 @@ def build_run(
         )
         for name, path in config.model.component_config_paths.items()
     }
-    _check_optims(experiment)
+    check_optims(experiment)
     for spec in config.logging:
         loggers.get(spec.type)  # they open files, so they are built only when training starts
     dataset = dataset or build_dataset(experiment, experiment.root)
@@ -177,7 +176,7 @@ def build_run(
     if statistics is None and start and config.normalization.on_warm_start == "keep":
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
-    _check_needs(policy, dataset, experiment)
+    check_needs(policy, dataset, experiment)
     if not resuming:
         _load_pretrained(policy, specs)
     if start:
@@ -309,44 +308,3 @@ def _split(dataset: Dataset, experiment: Experiment) -> tuple[np.ndarray, np.nda
     chosen = rng.choice(episodes, held_out, replace=False)
     is_validation = np.isin(episode_of_sample, chosen)
     return everything[~is_validation], everything[is_validation]
-
-
-def _check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
-    """Raise ConfigError when the policy learns from what the data do not have."""
-    if not policy.needs:
-        return
-    given = dataset.__getitems__([0])
-    missing = [key for key in policy.needs if key not in given]
-    if missing:
-        raise ConfigError(
-            f"{experiment.at('data', 'dataset')}: this policy also learns from "
-            f"{', '.join(missing)}, the data give {', '.join(sorted(given))}; record it, ask the "
-            "dataset for it (depth: [camera]), or leave out the component that wants it"
-        )
-
-
-def _check_optims(experiment: Experiment) -> None:
-    model = experiment.config.model
-    for section in ("component_optims", "component_build_args"):
-        for name in getattr(model, section):
-            if name not in model.component_config_paths:
-                known = model.component_config_paths
-                raise ConfigError(
-                    f"{experiment.at('model', section, name)}: no component has this name"
-                    f"{nearest(name, known)}; there are {', '.join(known)}"
-                )
-
-
-def _check_importable(plugins: Sequence[str], experiment: Experiment) -> None:
-    """Find evaluation plugins without importing them: training ranks stay free of simulators."""
-    for i, plugin in enumerate(plugins):
-        is_file = plugin.endswith(".py") and (experiment.root / plugin).is_file()
-        try:
-            found = is_file or importlib.util.find_spec(plugin) is not None
-        except ModuleNotFoundError:
-            found = False
-        if not found:
-            raise ConfigError(
-                f"{experiment.at('evaluation', 'plugins', i)}: there is no module or file "
-                f"{plugin!r}"
-            )

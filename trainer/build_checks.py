@@ -1,0 +1,58 @@
+"""What is checked of an experiment before anything heavy starts."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+from trainer.config import Loaded
+from trainer.errors import ConfigError, nearest
+from trainer.interfaces import Dataset, Policy
+from trainer.schema import ExperimentConfig
+
+Experiment = Loaded[ExperimentConfig]
+
+
+def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
+    """Raise ConfigError when the policy learns from what the data do not have."""
+    if not policy.needs:
+        return
+    given = dataset.__getitems__([0])
+    missing = [key for key in policy.needs if key not in given]
+    if missing:
+        raise ConfigError(
+            f"{experiment.at('data', 'dataset')}: this policy also learns from "
+            f"{', '.join(missing)}, the data give {', '.join(sorted(given))}; record it, ask the "
+            "dataset for it (depth: [camera]), or leave out the component that wants it"
+        )
+
+
+def check_optims(experiment: Experiment) -> None:
+    """Raise ConfigError when a component that does not exist is to be changed or optimised."""
+    model = experiment.config.model
+    for section in ("component_optims", "component_build_args"):
+        for name in getattr(model, section):
+            if name not in model.component_config_paths:
+                known = model.component_config_paths
+                raise ConfigError(
+                    f"{experiment.at('model', section, name)}: no component has this name"
+                    f"{nearest(name, known)}; there are {', '.join(known)}"
+                )
+
+
+def check_importable(plugins: Sequence[str], experiment: Experiment) -> None:
+    """Raise ConfigError for an evaluation plugin that is not there; none is imported.
+
+    Training ranks stay free of simulators.
+    """
+    for i, plugin in enumerate(plugins):
+        is_file = plugin.endswith(".py") and (experiment.root / plugin).is_file()
+        try:
+            found = is_file or importlib.util.find_spec(plugin) is not None
+        except ModuleNotFoundError:
+            found = False
+        if not found:
+            raise ConfigError(
+                f"{experiment.at('evaluation', 'plugins', i)}: there is no module or file "
+                f"{plugin!r}"
+            )
