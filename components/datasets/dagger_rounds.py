@@ -97,14 +97,19 @@ class DaggerRounds(Dataset):
             raise DataError(str(error)) from error
         if len(windows.frames) == 0:
             raise DataError(f"no frame of the rounds {rounds} has a valid action to learn")
-        weight_e = episode_weights(episode_scores, root, self._rounds, np.unique(windows.episodes))
+        weight_e = np.ones(len(windows.episode_starts))
+        if episode_scores is not None:
+            sampled = np.unique(windows.episodes)
+            weight_e = episode_weights(episode_scores, root, self._rounds, sampled)
+            windows = windows.where((weight_e > 0)[windows.episodes])
         kept_e = weight_e > 0
         self._kept = int(kept_e.sum())
-        self._windows = windows.where(kept_e[windows.episodes])
+        self._windows = windows
         self._statistics = merged_statistics(self._rounds, kept_e)
         self._rows = rows_to_deliver(self._rounds, interface, wanted_depth)
-        by_round = sample_weights(round_weights, self._samples_per_round())
-        self._weights = multiplied(by_round, weight_e[self._windows.episodes])
+        self._weights = sample_weights(round_weights, self._samples_per_round())
+        if episode_scores is not None:
+            self._weights = multiplied(self._weights, weight_e[windows.episodes])
         self._history = np.arange(1 - interface.obs_steps, 1)
         self._steps = np.arange(interface.chunk)
         self._device = self._home = torch.device("cpu")

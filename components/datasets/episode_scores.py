@@ -47,9 +47,9 @@ class EpisodeScores(Strict):
 
 
 def episode_weights(
-    choice: EpisodeScores | None, root: Path, rounds: Sequence[SealedRound], sampled: np.ndarray
+    choice: EpisodeScores, root: Path, rounds: Sequence[SealedRound], sampled: np.ndarray
 ) -> np.ndarray:
-    """Return (E,) float64 how much the samples of each episode count, 1 without a choice.
+    """Return (E,) float64 how much the samples of each episode count.
 
     Args:
         choice: What the experiment says.
@@ -61,10 +61,9 @@ def episode_weights(
         DataError: There is no such file, it is damaged, or lacks some of the episodes.
     """
     weight_e = np.ones(sum(len(sealed.ids) for sealed in rounds))
-    if choice is not None:
-        identities = episode_identities(rounds, root)
-        path = root / Path(choice.file).expanduser()
-        weight_e[sampled] = choice.weigh(_read_scores(path, [identities[e] for e in sampled]))
+    identities = episode_identities(rounds, root)
+    path = root / Path(choice.file).expanduser()
+    weight_e[sampled] = choice.weigh(_read_scores(path, [identities[e] for e in sampled]))
     return weight_e
 
 

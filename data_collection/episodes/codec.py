@@ -20,7 +20,7 @@ from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, batch_
 _HEADER = "episode"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EpisodeAttributes:
     """What an episode is besides its arrays; nothing here may depend on clock, host or path."""
 

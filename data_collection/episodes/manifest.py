@@ -16,7 +16,7 @@ from data_collection.episodes.survey import Survey
 MANIFEST = "manifest.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EpisodeRecord:
     """One line of the manifest. ``actors`` is each actor's share of the steps."""
 
