@@ -16,7 +16,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -32,8 +32,6 @@ DAGGER = ROOT / "experiment_training" / "dagger"
 BUDGETS = (1000, 3000, 10000)
 ROUNDS = (2000, 3500, 3500)
 """Labels of DAgger's rounds, after a first one of demonstrations as small as the first budget."""
-STEPS = 6000
-"""Gradient steps of every training, whatever the number of labels."""
 DISTURBANCE = {"noise": 0.3, "push": 1.0, "push_every": 40, "push_steps": 5}
 TASKS = {
     "peg-insert-side": {},
@@ -61,6 +59,8 @@ class Trial:
     seed: int
     config: Path
     settings: dict[str, object]
+    begins_as_cloning: bool = False
+    """Whether round 0 is what cloning with the same labels would be."""
 
     @property
     def name(self) -> str:
@@ -92,12 +92,12 @@ class Point:
 
 
 def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Point]:
-    """Yield a point for every round of a trial."""
+    """Yield a point for every round of a trial, and a second one where that is cloning as well."""
     labels = queries = 0
     for record in summary["rounds"]:  # type: ignore[attr-defined]
         labels += record["labels"]
         queries += record["expert_queries"]
-        yield Point(
+        point = Point(
             task=trial.task,
             method=trial.method.split()[0],
             seed=trial.seed,
@@ -106,10 +106,13 @@ def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Poi
             score=record["evaluation"]["success_rate" if score == "success" else "mean_return"],
             teacher=float(summary[f"teacher_{'success_rate' if score == 'success' else 'return'}"]),  # type: ignore[arg-type]
         )
+        yield point
+        if trial.begins_as_cloning and record["round"] == 0:
+            yield replace(point, method="BC")
 
 
 def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
-    """Yield the trials on Meta-World: cloning at each budget, and DAgger that passes them all."""
+    """Yield the trials on Meta-World: cloning at each further budget, DAgger that passes them."""
     config = DAGGER / "peg_insert_side" / "exp1" / "dagger.yaml"
     first, rounds = (200, [200]) if quick else (BUDGETS[0], ROUNDS)
     budgets = (200, 400) if quick else BUDGETS
@@ -123,10 +126,9 @@ def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
             "min_teacher_success": None,
             "phase1.episodes": 1000,
             "phase2.rollouts": 1000,
-            "train.set": {"train.steps": STEPS, "train.save_every": STEPS},
             **(quickly if quick else {}),
         }
-        for budget in budgets:
+        for budget in budgets[1:]:
             cloning = common | {"n_rounds": 0, "phase1.min_steps": budget}
             yield Trial(task, f"BC {budget}", seed, config, cloning)
         dagger = common | {
@@ -135,7 +137,7 @@ def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
             "phase2.min_steps": [LABEL_EVERY * labels for labels in rounds],
             "phase2.labels.every": LABEL_EVERY,
         }
-        yield Trial(task, "DAgger", seed, config, dagger)
+        yield Trial(task, "DAgger", seed, config, dagger, begins_as_cloning=True)
 
 
 def course_trials(experts: Path, seeds: int, quick: bool) -> Iterator[Trial]:

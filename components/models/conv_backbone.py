@@ -1,5 +1,6 @@
 """A small convolutional network for small pictures, which trains in minutes on a CPU."""
 
+import math
 from itertools import pairwise
 from typing import Annotated
 
@@ -17,15 +18,17 @@ _GROUPS = 8
 
 @models.register("conv_backbone")
 class ConvBackbone(Backbone):
-    """Strided convolutions, then one token: where each feature is, and how strong.
+    """Strided convolutions, then a token that sums up: where each feature is, and how strong.
 
-    Each layer halves the picture. The token holds, for every channel of the last layer, the
+    Each layer halves the picture. The summary holds, for every channel of the last layer, the
     expected column and row under a softmax over positions, and the mean.
     Source of the spatial softmax: Finn et al., Deep Spatial Autoencoders, 2016, section IV.
 
     Args:
         image: Channels, height and width of the recorded pictures.
         channels: Width of each layer, a multiple of 8.
+        positions: After the summary, projected to their width, come the last layer's features at
+            each position; otherwise the summary is the only token.
         crop: See ``ImageInput``.
         resize: See ``ImageInput``.
     """
@@ -35,6 +38,7 @@ class ConvBackbone(Backbone):
         *,
         image: ImageShape,
         channels: Annotated[list[PositiveInt], Field(min_length=1)],
+        positions: bool = False,
         crop: Size | None = None,
         resize: Size | None = None,
     ) -> None:
@@ -42,21 +46,28 @@ class ConvBackbone(Backbone):
         if any(width % _GROUPS for width in channels):
             raise ConfigError(f"channels: expected multiples of {_GROUPS}, got {channels}")
         self.image = image
-        self.tokens = 1
-        self.token_dim = 3 * channels[-1]
         self.input = ImageInput(image, crop, resize)
         self.layers = nn.Sequential()
         for before, after in pairwise([image[0], *channels]):
             convolution = nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1)
             self.layers.extend([convolution, nn.GroupNorm(_GROUPS, after), nn.ReLU(inplace=True)])
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.tokens, self.token_dim = 1, 3 * channels[-1]
+        if positions:
+            self.project = nn.Linear(self.token_dim, channels[-1])
+            halved = 2 ** len(channels)
+            self.tokens += math.prod(-(-side // halved) for side in self.input.size)
+            self.token_dim = channels[-1]
 
     def forward(self, images_nchw: Tensor) -> Tensor:
-        """Return one token (n, 1, 3 · channels) for each picture."""
+        """Return the tokens (n, T, width) of each picture, the summary first."""
         features_nchw = self.layers(self.input(images_nchw))
         column_mean, row_mean = spatial_softmax(features_nchw)
-        token = torch.cat([column_mean, row_mean, features_nchw.mean(dim=(2, 3))], dim=-1)
-        return token[:, None]
+        summary = torch.cat([column_mean, row_mean, features_nchw.mean(dim=(2, 3))], dim=-1)
+        if self.tokens == 1:
+            return summary[:, None]
+        positions_npc = features_nchw.flatten(2).transpose(1, 2)
+        return torch.cat([self.project(summary)[:, None], positions_npc], dim=1)
 
 
 def spatial_softmax(features_nchw: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,23 @@ def test_labels_needed_are_those_of_the_first_good_round(study):
     assert row["BC reached"] == "0 of 1 seeds"
 
 
+def test_a_first_round_of_demonstrations_is_a_point_of_cloning_too(study):
+    rounds = [
+        {"round": 0, "labels": 1000, "expert_queries": 1000, "evaluation": {"success_rate": 0.4}},
+        {"round": 1, "labels": 200, "expert_queries": 3200, "evaluation": {"success_rate": 0.9}},
+    ]
+    summary = {"rounds": rounds, "teacher_success_rate": 1.0}
+    trial = study.Trial("task", "DAgger", 0, Path("dagger.yaml"), {}, begins_as_cloning=True)
+    found = [
+        (p.method, p.labels, p.queries, p.score) for p in study.points(trial, summary, "success")
+    ]
+    assert found == [
+        ("DAgger", 1000, 1000, 0.4),
+        ("BC", 1000, 1000, 0.4),
+        ("DAgger", 1200, 4200, 0.9),
+    ]
+
+
 @pytest.mark.slow
 def test_the_study_runs_and_draws(results, tmp_path):
     plot = tmp_path / "plot.png"

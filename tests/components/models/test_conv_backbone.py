@@ -31,6 +31,18 @@ def test_one_token_a_picture_holds_positions_then_means():
     torch.testing.assert_close(tokens[:, 0, 32:], features.mean(dim=(2, 3)))
 
 
+def test_positions_follow_the_projected_summary():
+    torch.manual_seed(0)
+    backbone = ConvBackbone(image=(3, 18, 24), channels=[8, 16], positions=True)
+    images = torch.randint(0, 256, (2, 3, 18, 24), dtype=torch.uint8)
+    tokens = backbone(images)
+    assert tokens.shape == (2, backbone.tokens, backbone.token_dim) == (2, 1 + 5 * 6, 16)
+    features = backbone.layers(backbone.input(images))
+    torch.testing.assert_close(tokens[:, 1 + 6 * 2 + 3], features[:, :, 2, 3])
+    summary = torch.cat([*spatial_softmax(features), features.mean(dim=(2, 3))], dim=-1)
+    torch.testing.assert_close(tokens[:, 0], backbone.project(summary))
+
+
 def test_a_picture_does_not_depend_on_the_others():
     torch.manual_seed(0)
     backbone = ConvBackbone(image=(3, 16, 16), channels=[8])
