@@ -60,8 +60,10 @@ class Attention(nn.Module):
             own, everything = query.shape[-2], key.shape[-2]
             mask = torch.ones(own, everything, dtype=torch.bool, device=x_btd.device)
             mask = mask.tril(diagonal=everything - own)
-        mixed_bktd = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.output(mixed_bktd.transpose(-3, -2).flatten(-2))
+        # With one leading dimension: only then is it computed without writing the weights down.
+        flat = (each.flatten(0, -4) for each in (query, key, value))
+        mixed = F.scaled_dot_product_attention(*flat, attn_mask=mask).view_as(query)
+        return self.output(mixed.transpose(-3, -2).flatten(-2))
 
     def _heads(self, x_btd: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Return ``parts`` tensors (B, K, T, D / K) of a projection (B, T, parts · D)."""
