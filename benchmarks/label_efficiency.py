@@ -32,6 +32,8 @@ DAGGER = ROOT / "experiment_training" / "dagger"
 BUDGETS = (1000, 3000, 10000)
 ROUNDS = (2000, 3500, 3500)
 """Labels of DAgger's rounds, after a first one of demonstrations as small as the first budget."""
+STEPS = 9000
+"""Gradient steps of every training, whatever the number of labels: 10,000 labels want them all."""
 DISTURBANCE = {"noise": 0.3, "push": 1.0, "push_every": 40, "push_steps": 5}
 TASKS = {
     "peg-insert-side": {},
@@ -126,6 +128,7 @@ def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
             "min_teacher_success": None,
             "phase1.episodes": 1000,
             "phase2.rollouts": 1000,
+            "train.set": {"train.steps": STEPS, "train.save_every": STEPS},
             **(quickly if quick else {}),
         }
         for budget in budgets[1:]:
@@ -147,12 +150,13 @@ def course_trials(experts: Path, seeds: int, quick: bool) -> Iterator[Trial]:
     for task, file in list(COURSE.items())[: 1 if quick else None]:
         common: dict[str, object] = {
             "teacher.params.path": str((experts / f"{file}.pkl").resolve()),
+            "phase1.sources": [{}],  # the expert, undisturbed, for both
             **(quickly if quick else {}),
         }
         for seed in range(seeds):
             for budget in budgets:
                 steps = {"phase1.min_steps": budget, "phase1.max_steps": min(budget, 1000)}
-                cloning = common | steps | {"n_rounds": 0, "phase1.sources": [{}]}
+                cloning = common | steps | {"n_rounds": 0}
                 yield Trial(task, f"BC {budget}", seed, _course_config(task), cloning)
             dagger = common | {
                 "n_rounds": 1 if quick else 10,
