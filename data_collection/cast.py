@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from data_collection.envs.repainted import Repainted
 from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import EpisodeAttributes
 from data_collection.labelling import ChunkLabeller, check_restorable
 from data_collection.mixing import Mixing, mixings
+from data_collection.rendering.generators import Generator, generators
 from data_collection.rollout import Driver, EpisodeHooks
 from data_collection.schema import CollectConfig
 from data_collection.teachers import teachers
 from trainer.config import Loaded
+from trainer.environment import Environment
 from trainer.errors import ConfigError
 from trainer.registry import environments, load_plugins
 from trainer.rollout import EpisodeResult, Planner, RolloutJob, rollout
@@ -25,20 +28,21 @@ class Cast:
     Args:
         loaded: The round's configuration.
         slots: Environments to step in turn.
+        generator: Makes the pictures of a round that has generated ones, in the place of the
+            configured generator: one that lives elsewhere, say.
 
     Raises:
         ConfigError: A component cannot be built, or they do not fit each other.
         CheckpointError: The student's checkpoint is missing or damaged.
     """
 
-    def __init__(self, loaded: Loaded[CollectConfig], slots: int) -> None:
+    def __init__(
+        self, loaded: Loaded[CollectConfig], slots: int, generator: Generator | None = None
+    ) -> None:
         config = loaded.config
         load_plugins(config.plugins, loaded.root, loaded.under("plugins"))
         self.config = config
-        self.environments = [
-            build(environments, config.environment, loaded.under("environment"))
-            for _ in range(slots)
-        ]
+        self.environments = _environments(loaded, slots, generator)
         self.teacher = build(
             teachers, config.teacher, loaded.under("teacher"), {"root": loaded.root}
         )
@@ -88,6 +92,7 @@ class Cast:
             round=self.config.round,
             teacher_checkpoint=self.teacher.checkpoint,
             student_checkpoint=self._student.checkpoint if self._student else None,
+            prompt=self._prompt_of(result.seed),
         )
 
     @property
@@ -99,6 +104,10 @@ class Cast:
         """Close the environments."""
         for environment in self.environments:
             environment.close()
+
+    def _prompt_of(self, seed: int) -> str | None:
+        environment = self.environments[0]
+        return str(environment.prompt_of(seed)) if isinstance(environment, Repainted) else None
 
     def _driver_of(self, job: RolloutJob) -> Driver:
         if self._student:
@@ -128,6 +137,26 @@ class Cast:
             )
         check_restorable(self.environments)
         return ChunkLabeller(self.teacher, horizon=horizon, every=labels.every)
+
+
+def _environments(
+    loaded: Loaded[CollectConfig], slots: int, generator: Generator | None
+) -> list[Environment]:
+    """Return the environments of the slots; one generator serves all of them."""
+    config, supplied = loaded.config, {"root": loaded.root}
+    plain = [
+        build(environments, config.environment, loaded.under("environment"), supplied)
+        for _ in range(slots)
+    ]
+    if config.render_mode == "simulator" or config.generated is None:
+        return plain
+    if generator is None:
+        at = loaded.under("generated", "generator")
+        generator = build(generators, config.generated.generator, at, supplied)
+    try:
+        return [Repainted(each, config.generated, generator, loaded.root) for each in plain]
+    except ConfigError as error:
+        raise ConfigError(f"{loaded.at('generated')}: {error}") from error
 
 
 class _Student:

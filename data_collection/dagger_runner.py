@@ -135,7 +135,12 @@ class DaggerRunner:
         if path.exists():
             return Evaluation.from_json(path.read_text())
         config = self.config
-        environment = build(environments, config.environment, self.loaded.under("environment"))
+        environment = build(
+            environments,
+            config.environment,
+            self.loaded.under("environment"),
+            {"root": self.loaded.root},
+        )
         teacher = build(
             teachers, config.teacher, self.loaded.under("teacher"), {"root": self.loaded.root}
         )

@@ -14,8 +14,11 @@ from data_collection.episodes.schema import (
     JPEG_OFFSETS,
     REWARD,
     TERMINATED,
+    TEXT_DATA,
+    TEXT_INDEX,
     TRUNCATED,
 )
+from data_collection.episodes.texts import join_texts
 from data_collection.recording import RecordingConfig
 from trainer.environment import Observation, StepResult
 
@@ -36,6 +39,7 @@ class EpisodeBuffer:
         self._recording = recording or RecordingConfig()
         self._columns: dict[str, _Column] = {}
         self._frames: dict[str, list[bytes]] = {}
+        self._texts: dict[str, list[str]] = {}
         self._labelled: list[bool] = []
         self._actors: list[int] = []
         self._rewards: list[float] = []
@@ -54,6 +58,8 @@ class EpisodeBuffer:
         for key, value in self._recording.keep(observation).items():
             if isinstance(value, bytes):
                 self._frames.setdefault(key, []).append(value)
+            elif value.dtype.kind == "U":
+                self._texts.setdefault(key, []).append(str(value))
             else:
                 self._append(key, value, value.dtype)
         self._append(EXECUTED_ACTION, executed, np.float32)
@@ -69,6 +75,8 @@ class EpisodeBuffer:
         arrays = {key: column.array for key, column in self._columns.items()}
         for key, frames in self._frames.items():
             arrays[key + JPEG_DATA], arrays[key + JPEG_OFFSETS] = join_frames(frames)
+        for key, texts in self._texts.items():
+            arrays[key + TEXT_DATA], arrays[key + TEXT_INDEX] = join_texts(texts)
         return arrays | {
             ACTION_VALID: np.array(self._labelled),
             ACTOR: np.array(self._actors, dtype=np.uint8),

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from data_collection.recording import RecordingConfig
+from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from trainer.environment import EVALUATION_SEED_START
 from trainer.rollout import RolloutJob
 from trainer.schema import ComponentSpec, RolloutConfig, Strict
@@ -96,6 +97,9 @@ class CollectConfig(Strict):
     """The round is complete as soon as its episodes have so many steps; ``episodes`` is then the
     most that it may have."""
     environment: ComponentSpec
+    render_mode: RenderMode = "simulator"
+    generated: GeneratedConfig | None = None
+    """How pictures are generated; counts with ``render_mode: generated``."""
     teacher: ComponentSpec
     """Labels every visited state, and drives where ``drivers`` does not say otherwise."""
     drivers: Annotated[list[DriverConfig], Field(min_length=1)] = [DriverConfig()]
@@ -127,6 +131,12 @@ class CollectConfig(Strict):
                 f"{self.attempts} attempts from seed {self.seed} on reach {last}; choose a lower "
                 "seed"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _generated_images_are_described(self) -> CollectConfig:
+        if self.render_mode == "generated" and self.generated is None:
+            raise ValueError("render_mode: generated needs a section generated: {cameras, prompts}")
         return self
 
     @model_validator(mode="after")

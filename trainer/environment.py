@@ -66,6 +66,11 @@ class Environment(ABC):
     observation_shapes: dict[str, tuple[int, ...]]
     """Shape of each observation key, for instance ``{"observation.state": (39,)}``."""
 
+    @property
+    def unwrapped(self) -> Environment:
+        """The environment itself, without what may be wrapped around it."""
+        return self
+
     @abstractmethod
     def reset(self, seed: int) -> Observation:
         """Start an episode and return its first observation."""

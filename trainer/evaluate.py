@@ -122,6 +122,7 @@ def evaluate(
     config: EvaluationConfig,
     *,
     at: Callable[..., str],
+    root: Path,
     episodes: int,
     seed: int,
     video_folder: Path | None = None,
@@ -129,14 +130,15 @@ def evaluate(
     """Return how ``policy`` does in ``episodes`` fresh episodes with seeds from ``seed`` on.
 
     Videos of the first ``config.videos`` episodes go to ``video_folder`` as
-    ``episode_{seed}_{success|failure}.mp4``.
+    ``episode_{seed}_{success|failure}.mp4``. Paths in the environment's params start from ``root``.
 
     Raises:
         ConfigError: the environment cannot be built or does not fit the policy.
         UserError: the policy gives actions that are not finite.
     """
     slots = [
-        build(environments, environment, at) for _ in range(min(episodes, config.inference_batch))
+        build(environments, environment, at, {"root": root})
+        for _ in range(min(episodes, config.inference_batch))
     ]
     planner = PolicyPlanner(
         policy,
@@ -213,6 +215,7 @@ def evaluate_in_training(
         environment,
         config,
         at=run.experiment.under("evaluation", "environment"),
+        root=run.root,
         episodes=config.episodes,
         seed=config.seed,
         video_folder=folder,
@@ -249,6 +252,7 @@ def main(arguments: Sequence[str]) -> int:
         saved.environment,
         config,
         at=saved.at,
+        root=saved.root,
         episodes=args.episodes,
         seed=args.seed,
         video_folder=output.parent / "videos" / checkpoint.folder.name,

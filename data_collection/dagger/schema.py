@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from data_collection.recording import RecordingConfig
+from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from data_collection.schema import DriverConfig, LabelConfig
 from trainer.environment import EVALUATION_SEED_START
 from trainer.schema import ComponentSpec, RolloutConfig, Strict
@@ -40,6 +48,7 @@ class Phase1Config(Strict):
     min_steps: PositiveInt | None = None
     """Complete with so many steps; ``episodes`` is then the most that there may be."""
     max_steps: PositiveInt | None = None
+    render_mode: RenderMode = "simulator"
 
 
 class Phase2Config(RolloutConfig):
@@ -55,6 +64,7 @@ class Phase2Config(RolloutConfig):
     """The teacher drives in the student's place, disturbed as the student errs, times this."""
     keep_better_driver: bool = True
     """When a round's student does worse than the one before, the better one drives on."""
+    render_mode: RenderMode = "simulator"
 
     def min_steps_of(self, round: int) -> int | None:
         """Return the least number of steps of an on-policy round, 1 being the first."""
@@ -83,6 +93,9 @@ class DaggerEvaluationConfig(RolloutConfig):
     video_every: int = 1
     """Rounds between videos; -1: none, which is faster."""
     videos: PositiveInt = 2
+    render_mode: RenderMode = "simulator"
+    prompts: str | None = None
+    """With generated images: another collection than ``generated.prompts``, to hold some out."""
 
 
 class DaggerConfig(Strict):
@@ -94,6 +107,8 @@ class DaggerConfig(Strict):
     n_rounds: Annotated[int, Field(ge=0, le=ROUNDS)] = 3
     """On-policy rounds after phase I; 0 is behaviour cloning."""
     environment: ComponentSpec
+    generated: GeneratedConfig | None = None
+    """How pictures are generated where a ``render_mode`` says so."""
     teacher: ComponentSpec
     min_teacher_success: Annotated[float, Field(ge=0, le=1)] | None = None
     min_teacher_return: float | None = None
@@ -106,6 +121,13 @@ class DaggerConfig(Strict):
     environments_per_worker: PositiveInt = 1
     max_retries: NonNegativeInt = 2
     min_completed: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _generated_images_are_described(self) -> DaggerConfig:
+        modes = self.phase1.render_mode, self.phase2.render_mode, self.evaluation.render_mode
+        if "generated" in modes and self.generated is None:
+            raise ValueError("render_mode: generated needs a section generated: {cameras, prompts}")
+        return self
 
     def first_seed(self, round: int) -> int:
         """Return the seed of a round's first rollout: experiments and rounds never share one."""

@@ -20,8 +20,11 @@ from trainer.config import Loaded, load_config
 from trainer.errors import UserError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
-from trainer.schema import EvaluationConfig, RolloutConfig
+from trainer.registry import load_plugins
+from trainer.schema import ComponentSpec, EvaluationConfig, RolloutConfig
 from trainer.yaml_file import to_yaml
+
+_GENERATED_PLUGIN = "data_collection.envs.generated_images"
 
 
 class DaggerSteps:
@@ -79,14 +82,27 @@ class DaggerSteps:
         evaluation = evaluate(
             student.policy,
             student.config.interface.to_interface(),
-            self.config.environment,
+            self._evaluation_environment(),
             EvaluationConfig(every=1, videos=config.videos if filmed else 0, **rollout),
             at=self.loaded.under("environment"),
+            root=self.loaded.root,
             episodes=config.episodes,
             seed=config.seed,
             video_folder=folder,
         )
         return evaluation, sorted(folder.glob("*.mp4"))
+
+    def _evaluation_environment(self) -> ComponentSpec:
+        """Return the environment, with generated images where the evaluation asks for them."""
+        evaluation, generated = self.config.evaluation, self.config.generated
+        if evaluation.render_mode == "simulator" or generated is None:
+            return self.config.environment
+        params = generated.model_dump(mode="json")
+        if evaluation.prompts is not None:
+            params["prompts"] = evaluation.prompts
+        inner = self.config.environment.model_dump(mode="json")
+        load_plugins([_GENERATED_PLUGIN], self.loaded.root)
+        return ComponentSpec(type="generated_images", params=params | {"environment": inner})
 
     def data(self, index: int) -> Path:
         """Return the folder of a round's episodes."""
@@ -114,6 +130,7 @@ class DaggerSteps:
             "round": index,
             "seed": config.first_seed(index),
             "environment": config.environment.model_dump(mode="json"),
+            "generated": config.generated.model_dump(mode="json") if config.generated else None,
             "teacher": config.teacher.model_dump(mode="json"),
             "recording": config.recording.model_dump(mode="json"),
             "keep_failures": True,
@@ -130,6 +147,7 @@ class DaggerSteps:
     def _phase1(self) -> dict[str, object]:
         phase1 = self.config.phase1
         return {
+            "render_mode": phase1.render_mode,
             "episodes": phase1.episodes,
             "min_steps": phase1.min_steps,
             "max_steps": phase1.max_steps,
@@ -148,6 +166,7 @@ class DaggerSteps:
     def _phase2(self, index: int, driver: Checkpoint) -> dict[str, object]:
         phase2 = self.config.phase2
         tree: dict[str, object] = {
+            "render_mode": phase2.render_mode,
             "episodes": phase2.rollouts,
             "min_steps": phase2.min_steps_of(index),
             "max_steps": phase2.max_steps,

@@ -73,10 +73,10 @@ class GymnasiumEnv(Environment):
         self._id = id
         self._env = _make(id, make_args or {}, max_steps)
         self._sizes = _observation_sizes(id, self._env.observation_space)
-        self._views = _views(id, self._env, cameras, renderer)
+        self.views = _views(id, self._env, cameras, renderer)
         self.observation_shapes = {STATE: (sum(self._sizes.values()),)}
-        if self._views:
-            self.observation_shapes |= self._views.shapes
+        if self.views:
+            self.observation_shapes |= self.views.shapes
         self.action_dim = _vector_size(id, "action", self._env.action_space)
         self.max_steps = max_steps or _required(
             id, "max_steps", self._env.spec.max_episode_steps if self._env.spec else None
@@ -103,8 +103,8 @@ class GymnasiumEnv(Environment):
 
     def render(self) -> np.ndarray:
         """Return an RGB picture (H, W, 3) uint8; raise UserError where there is none."""
-        if self._views:
-            return self._views.picture()
+        if self.views:
+            return self.views.picture()
         picture = self._env.render() if self._env.render_mode == "rgb_array" else None
         if not isinstance(picture, np.ndarray):
             raise UserError(
@@ -114,7 +114,7 @@ class GymnasiumEnv(Environment):
 
     def save_state(self) -> object:
         """Return everything that decides the future; raise UserError unless MuJoCo simulates."""
-        if self._views is None:
+        if self.views is None:
             raise UserError(f"{self._id}: only MuJoCo environments can save their state")
         if self._seed is None:
             raise UserError(f"{self._id}: reset the environment before saving its state")
@@ -130,20 +130,20 @@ class GymnasiumEnv(Environment):
 
     def describe(self) -> dict[str, object]:
         """Return how the cameras are drawn."""
-        return self._views.describe() if self._views else {}
+        return self.views.describe() if self.views else {}
 
     def close(self) -> None:
         """Free windows and renderers."""
-        if self._views:
-            self._views.close()
+        if self.views:
+            self.views.close()
         self._env.close()
 
     def _observation(self, raw: np.ndarray | dict[str, np.ndarray]) -> Observation:
         if isinstance(raw, dict):
             raw = np.concatenate([raw[name] for name in self._sizes])
         observation = {STATE: raw.astype(np.float32)}
-        if self._views and not self.imagined:
-            observation |= self._views.observe()
+        if self.views and not self.imagined:
+            observation |= self.views.observe()
         return observation
 
 

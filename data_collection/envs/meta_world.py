@@ -79,7 +79,7 @@ class MetaWorld(Environment):
         self.task = task
         self._simulation = _build(task)
         self._seen = _SEEN[state]
-        self._views = SimulationViews(
+        self.views = SimulationViews(
             self._simulation,
             cameras,
             film_camera="corner4",
@@ -87,7 +87,7 @@ class MetaWorld(Environment):
             upside_down=_UPSIDE_DOWN,
         )
         self._task = {} if task_index is None else {TASK: np.array(task_index, dtype=np.int64)}
-        self.observation_shapes = {STATE: self._seen.shape} | self._views.shapes
+        self.observation_shapes = {STATE: self._seen.shape} | self.views.shapes
         self.observation_shapes |= {key: value.shape for key, value in self._task.items()}
         self.control_hz = 1.0 / self._simulation.dt
         self._disturbance = Disturbance(disturbance, self.action_dim) if disturbance else None
@@ -128,7 +128,7 @@ class MetaWorld(Environment):
 
     def render(self) -> np.ndarray:
         """Return an RGB picture (H, W, 3) uint8 of the table, the goal's marker included."""
-        return self._views.picture()
+        return self.views.picture()
 
     def save_state(self) -> object:
         """Return everything that decides the future; raise UserError before the first reset."""
@@ -155,17 +155,17 @@ class MetaWorld(Environment):
 
     def describe(self) -> dict[str, object]:
         """Return how the cameras are drawn."""
-        return self._views.describe()
+        return self.views.describe()
 
     def close(self) -> None:
         """Free the renderers."""
-        self._views.close()
+        self.views.close()
         self._simulation.close()
 
     def _observation(self) -> Observation:
         state = self._full_state[self._seen].astype(np.float32)
         observation = {STATE: state} | self._task
-        return observation if self.imagined else observation | self._views.observe()
+        return observation if self.imagined else observation | self.views.observe()
 
 
 def _build(task: str) -> SawyerXYZEnv:

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from data_collection.envs.mujoco_state import HasSimulation
 from data_collection.rendering.backends import BackendChoice
 from data_collection.rendering.cameras import CameraConfig, CameraRig, observation_shapes
+from data_collection.rendering.frames import Frame, rigid_parts
 from trainer.environment import Observation
 
 _FILM = "film"
@@ -54,6 +56,26 @@ class SimulationViews:
         """Return what the observation's cameras see now, by batch key."""
         return self._observed.render(self._simulation.data) if self._observed else {}
 
+    @property
+    def cameras(self) -> Mapping[str, CameraConfig]:
+        """Return the observation's cameras, by name."""
+        return self._observed.cameras if self._observed else {}
+
+    @property
+    def rigid_parts(self) -> np.ndarray:
+        """Return the number of the rigid part of each object of a frame (see ``rigid_parts``)."""
+        return rigid_parts(self._simulation.model)
+
+    def frame(self, camera: str, seen: Observation) -> Frame:
+        """Return where a camera and all that it shows are now, as ``seen`` was just observed.
+
+        Raises:
+            ConfigError: The camera is orthographic.
+        """
+        if self._observed is None:
+            raise ValueError("there are no cameras")
+        return self._observed.frame(self._simulation.data, camera, seen)
+
     def describe(self) -> dict[str, object]:
         """Return the settings that decide every pixel; empty without cameras."""
         return {"rendering": self._observed.describe()} if self._observed else {}
@@ -79,3 +101,10 @@ class SimulationViews:
             backend=self._renderer,
             upside_down=self._upside_down,
         )
+
+
+@runtime_checkable
+class HasViews(Protocol):
+    """An environment with cameras on a MuJoCo simulation; None where it has no simulation."""
+
+    views: SimulationViews | None

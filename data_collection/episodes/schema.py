@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_collection.episodes.texts import split_texts
+
 FORMAT_VERSION = 1
 
 STATE = "observation.state"
@@ -29,8 +31,14 @@ TASK = "task"
 LABEL_FRAME = "label.frame"
 LABEL_CHUNK = "label.chunk"
 LABEL_VALID = "label.valid"
+IS_BASELINE = "generated.is_baseline"
+VALID_PREFIX = "generated.valid."
+PROMPT = "generated.prompt"
+GENERATED_SEED = "generated.seed"
 JPEG_DATA = ".data"
 JPEG_OFFSETS = ".offsets"
+TEXT_DATA = ".text"
+TEXT_INDEX = ".index"
 
 EXPERT, STUDENT, OTHER = 0, 1, 2
 """Values of ``actor``: who executed a step. ``OTHER`` is a weaker teacher or anything else."""
@@ -65,10 +73,15 @@ _COLUMNS = {
     LABEL_FRAME: _Column(("int64",), "L", optional=True),
     LABEL_CHUNK: _Column(("float32",), "LHA", optional=True),
     LABEL_VALID: _Column(("bool",), "LH", optional=True),
+    IS_BASELINE: _Column(("bool",), "T", optional=True),
+    PROMPT + TEXT_DATA: _Column(("uint8",), "n", optional=True),
+    PROMPT + TEXT_INDEX: _Column(("int64",), "T", optional=True),
+    GENERATED_SEED: _Column(("int64",), "T", optional=True),
 }
 _IMAGE = _Column(("uint8",), "T3hw")
 _DEPTH = _Column(("float16", "float32", "uint16"), "T1hw")  # uint16 is millimetres
 _SEGMENTATION = _Column(("int16",), "T2hw")  # id and kind of what is seen
+_VALID = _Column(("uint8",), "Thw")  # a bit a pixel, each row of a picture in whole bytes
 _JPEG_DATA = _Column(("uint8",), "n")
 _JPEG_OFFSETS = _Column(("int64",), "m")
 _LABELS = {LABEL_FRAME, LABEL_CHUNK, LABEL_VALID}
@@ -117,6 +130,8 @@ def check_arrays(rollout_id: str, arrays: Mapping[str, np.ndarray]) -> int:
 def _column(where: str, key: str) -> _Column:
     if key in _COLUMNS:
         return _COLUMNS[key]
+    if _KEY.fullmatch(key) and key.startswith(VALID_PREFIX):
+        return _VALID
     if not _KEY.fullmatch(key) or not key.startswith("observation."):
         raise EpisodeError(f"{where}: unknown key {key!r}; known: {', '.join(_COLUMNS)}")
     if key.endswith(JPEG_DATA):
@@ -166,6 +181,18 @@ def _check_values(where: str, arrays: Mapping[str, np.ndarray], steps: int) -> N
     for key in arrays:
         if key.endswith((JPEG_DATA, JPEG_OFFSETS)):
             _check_jpeg(where, key.rpartition(".")[0], arrays, steps)
+    if PROMPT + TEXT_DATA in arrays or PROMPT + TEXT_INDEX in arrays:
+        _check_texts(where, PROMPT, arrays)
+
+
+def _check_texts(where: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    try:
+        split_texts(arrays[key + TEXT_DATA], arrays[key + TEXT_INDEX])
+    except (KeyError, ValueError, IndexError) as error:
+        raise EpisodeError(
+            f"{where}: {key} needs {TEXT_DATA}, a JSON list of texts, and {TEXT_INDEX} into it "
+            f"({error!r})"
+        ) from error
 
 
 def _check_jpeg(where: str, key: str, arrays: Mapping[str, np.ndarray], steps: int) -> None:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from data_collection.episodes.schema import SEGMENTATION_PREFIX
 from data_collection.rendering.backends import Backend, BackendChoice, choose_backend
+from data_collection.rendering.frames import Frame, object_indices, object_poses, viewpoint
 from data_collection.rendering.opengl import OpenGLRenderer
 from data_collection.rendering.raycast import RaycastRenderer
 from data_collection.rendering.views import Picture, Renderer, View, find_camera, view_option
@@ -85,6 +86,7 @@ class CameraRig:
     ) -> None:
         self.cameras = {name: _settled(name, c, upside_down) for name, c in cameras.items()}
         self.shapes = observation_shapes(self.cameras)
+        self._model = model
         self._views = {name: _view(model, name, c) for name, c in self.cameras.items()}
         self.backend: Backend = choose_backend(backend)
         self.fast = fast
@@ -119,6 +121,22 @@ class CameraRig:
     def picture(self, data: mujoco.MjData, name: str) -> np.ndarray:
         """Return what one camera sees now as (H, W, 3) uint8, for videos."""
         return np.ascontiguousarray(self._picture(data, name).rgb_hwc)
+
+    def frame(self, data: mujoco.MjData, name: str, seen: Observation) -> Frame:
+        """Return where one camera and all that it shows are now, as ``seen`` was just rendered.
+
+        Raises:
+            ConfigError: The camera is orthographic.
+        """
+        turned = self.cameras[name].rotate_180 is True
+        position, rotation = object_poses(self._model, data)
+        return Frame(
+            depth_hw=seen[DEPTH_PREFIX + name][0],
+            object_hw=object_indices(self._model, seen[SEGMENTATION_PREFIX + name]),
+            viewpoint=viewpoint(self._model, data, self._views[name], turned=turned),
+            position_n3=position,
+            rotation_n33=rotation,
+        )
 
     def describe(self) -> dict[str, object]:
         """Return the settings that decide every pixel, as plain values for a round's config."""

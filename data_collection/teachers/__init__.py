@@ -33,8 +33,9 @@ class Teacher(ABC):
     ) -> np.ndarray:
         """Return the action (A,) float32, real units, to be executed and to be learnt now.
 
-        ``environment`` may be asked for what the learner does not see, and is not changed;
-        ``observation`` is what the learner sees. Chance comes from ``generator`` alone.
+        ``environment`` may be asked for what the learner does not see, and is not changed; it may
+        be wrapped (``environment.unwrapped``). ``observation`` is what the learner sees. Chance
+        comes from ``generator`` alone.
         """
 
     def act_in_each(self, moments: Sequence[Moment]) -> Sequence[np.ndarray]:

@@ -28,16 +28,17 @@ class MetaWorldExpert(Teacher):
         self, environment: Environment, observation: Observation, generator: np.random.Generator
     ) -> np.ndarray:
         """Return the action (4,); raise ConfigError for an environment other than Meta-World."""
-        if not isinstance(environment, MetaWorld):
+        task = environment.unwrapped
+        if not isinstance(task, MetaWorld):
             raise ConfigError(
-                f"meta_world_expert teaches meta_world alone, not {type(environment).__name__}; "
+                f"meta_world_expert teaches meta_world alone, not {type(task).__name__}; "
                 "choose another teacher or environment"
             )
-        if environment.task not in self._scripts:
-            self._scripts[environment.task] = ENV_POLICY_MAP[environment.task]()
+        if task.task not in self._scripts:
+            self._scripts[task.task] = ENV_POLICY_MAP[task.task]()
         with warnings.catch_warnings():
             # It warns that the raw action is too large; that is why it is clipped.
             warnings.simplefilter("ignore", UserWarning)
             # Some experts write into the array they are given: full_state is a copy.
-            action = self._scripts[environment.task].get_action(environment.full_state)
+            action = self._scripts[task.task].get_action(task.full_state)
         return np.clip(action, -1.0, 1.0).astype(np.float32)

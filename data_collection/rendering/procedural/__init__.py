@@ -1,0 +1,1 @@
+"""Words become looks, looks become textures: what the procedural generator is made of."""
