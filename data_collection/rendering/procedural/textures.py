@@ -77,7 +77,7 @@ def _plain(point: np.ndarray, normal: np.ndarray, noise: Noise) -> np.ndarray:
 
 def _grain(point: np.ndarray, normal: np.ndarray, noise: Noise) -> np.ndarray:
     along = point * [0.15, 1, 1]
-    ring = np.hypot(along[:, 1], along[:, 2]) + 1.5 * noise.at(along * 0.4)
+    ring = np.hypot(along[:, 1], along[:, 2]) + 0.7 * noise.at(along * 0.4)
     return 0.5 + 0.35 * np.sin(2 * np.pi * ring) + 0.3 * (noise.at(along * 4) - 0.5)
 
 
