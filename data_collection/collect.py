@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
+import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import yaml
 
+from data_collection.backend import (
+    Backend,
+    LocalBackend,
+    Pool,
+    add_backend_options,
+    open_backend,
+)
 from data_collection.episodes import EpisodeError, EpisodeRecord, RoundWriter, is_sealed, seal
+from data_collection.player import Outcome
 from data_collection.schema import EXECUTION_KEYS, CollectConfig
-from data_collection.workers import WorkerPool
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError, UserError
@@ -26,6 +33,8 @@ from trainer.progress import progress_bar
 _log = logging.getLogger(__name__)
 
 _CONFIG, _TIMING = "config.yaml", "timing.json"
+_QUARANTINE = "quarantine"
+"""Folder of the round with a log for each rollout that was given up."""
 _RECORDED = "recorded"
 """Section of the round's config which the environment itself filled in."""
 
@@ -52,14 +61,17 @@ class Timing:
         )
 
 
-def collect_round(loaded: Loaded[CollectConfig], *, students: bool = False) -> Path:
+def collect_round(
+    loaded: Loaded[CollectConfig], *, backend: Backend | None = None, students: bool = False
+) -> Path:
     """Return the folder of the sealed round, collected or found finished.
 
-    The episodes depend on the configuration alone: neither the number of workers nor being killed
-    and started again changes a byte of them.
+    The episodes depend on the configuration alone: neither the number of workers, nor where they
+    run, nor being killed and started again changes a byte of them.
 
     Args:
         loaded: The round's configuration.
+        backend: Who plays; by default worker processes on this machine.
         students: This process will also collect rounds in which a student acts: they start
             faster, this one slower.
 
@@ -78,11 +90,12 @@ def collect_round(loaded: Loaded[CollectConfig], *, students: bool = False) -> P
         _log.info("%s is finished already", folder)
         return folder
     try:
-        with WorkerPool(loaded, folder, _worker_count(config), students=students) as pool:
+        with (backend or LocalBackend()).pool(loaded, folder, students=students) as pool:
             content[_RECORDED] = pool.recorded
             _refuse_other_config(folder, content)
             writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))
             writer.adopt()
+            shutil.rmtree(folder / _QUARANTINE, ignore_errors=True)  # they get another chance
             timing = _collect(config, pool, writer)
             _log.info("%s", timing)
             write_text_atomically(folder / _TIMING, json.dumps(asdict(timing)) + "\n")
@@ -93,17 +106,14 @@ def collect_round(loaded: Loaded[CollectConfig], *, students: bool = False) -> P
     return folder
 
 
-def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> Timing:
+def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
     """Have attempts made in order until ``config`` has its episodes, or its steps.
 
     An attempt begins only when all earlier ones together are surely too few. So the episodes of
     the round are the first ones in the order of the attempts, whoever is quicker.
     """
-    records = writer.records
+    records, tally = writer.records, _Tally()
     found, begin = len(records), time.perf_counter()
-    played = failed = frames = 0
-    labelling = 0.0
-    broken: list[str] = []
     attempts = iter(job for job in map(config.job, range(config.attempts)) if job.id not in records)
     if found:
         _log.info("going on with %d episodes that are there already", found)
@@ -120,21 +130,64 @@ def _collect(config: CollectConfig, pool: WorkerPool, writer: RoundWriter) -> Ti
                     break
                 pool.submit(job)
             if not pool.outstanding:
-                _check_complete(config, len(records), broken)
+                _check_complete(config, len(records), tally.broken)
                 break
-            for outcome in pool.outcomes():
-                played += 1
-                labelling += outcome.labelling_seconds
-                if outcome.record is None:
-                    failed += 1
-                    broken += [outcome.job.id] if outcome.failure else []
-                else:
+            outcomes = pool.outcomes(config.stale_timeout_s)
+            if not outcomes and _leaves_stragglers(config, len(records), pool.outstanding):
+                break
+            for outcome in outcomes:
+                tally.count(outcome)
+                if outcome.failure is not None:
+                    _quarantine(writer.folder, outcome)
+                if outcome.record is not None:
                     writer.enter(outcome.record)
-                    frames += outcome.record.length
-                    failed += not outcome.record.attributes.success
                 bar.update(len(records) - bar.n)
-                bar.set_postfix(success=f"{1 - failed / played:.2f}", refresh=False)
-    return Timing(frames, time.perf_counter() - begin, labelling)
+                bar.set_postfix(success=f"{1 - tally.failed / tally.played:.2f}", refresh=False)
+    return Timing(tally.frames, time.perf_counter() - begin, tally.labelling_seconds)
+
+
+@dataclass
+class _Tally:
+    """What came of the jobs since this start."""
+
+    played: int = 0
+    failed: int = 0
+    frames: int = 0
+    labelling_seconds: float = 0.0
+    broken: list[str] = field(default_factory=list)
+
+    def count(self, outcome: Outcome) -> None:
+        self.played += 1
+        self.labelling_seconds += outcome.labelling_seconds
+        if outcome.failure is not None:
+            self.broken.append(outcome.job.id)
+        if outcome.record is None:
+            self.failed += 1
+        else:
+            self.frames += outcome.record.length
+            self.failed += not outcome.record.attributes.success
+
+
+def _leaves_stragglers(config: CollectConfig, written: int, outstanding: int) -> bool:
+    """Return whether the round goes on without jobs of which none has finished for long."""
+    enough = written >= config.min_completed * config.episodes
+    _log.warning(
+        "no rollout has finished for %g s, %d are under way; %s",
+        config.stale_timeout_s,
+        outstanding,
+        f"the round goes on with {written} of {config.episodes}"
+        if enough
+        else f"waiting on: {written} of {config.episodes} are there (min_completed is "
+        f"{config.min_completed:g})",
+    )
+    return enough
+
+
+def _quarantine(folder: Path, outcome: Outcome) -> None:
+    """Keep what is known of a rollout that was given up, beside the round's episodes."""
+    path = folder / _QUARANTINE / f"{outcome.job.id}.log"
+    path.parent.mkdir(exist_ok=True)
+    write_text_atomically(path, f"seed {outcome.job.seed}\n{outcome.failure}\n")
 
 
 def _too_few(
@@ -165,8 +218,9 @@ def _check_complete(config: CollectConfig, written: int, broken: Sequence[str]) 
     advice = "raise max_attempts, keep failures (keep_failures: true), or choose a better teacher"
     if broken:
         advice = (
-            f"these broke down {config.max_retries + 1} times each: {names}; mend what the "
-            f"warnings above say, or go on with fewer (min_completed is {config.min_completed:g})"
+            f"these broke down {config.max_retries + 1} times each: {names}; mend what the logs in "
+            f"{_QUARANTINE}/ say, or go on with fewer (min_completed is "
+            f"{config.min_completed:g})"
         )
     raise UserError(
         f"only {written} of {config.attempts} attempts succeeded, {config.episodes} episodes were "
@@ -190,17 +244,15 @@ def _refuse_other_config(
         )
 
 
-def _worker_count(config: CollectConfig) -> int:
-    return min(config.workers or len(os.sched_getaffinity(0)), config.episodes)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Collect from the command line and return the exit code."""
     args = _parser().parse_args(arguments)
     overrides = list(args.set)
     if args.workers is not None:
         overrides.append(f"workers={args.workers}")
-    folder = collect_round(load_config(args.collect_config, CollectConfig, overrides))
+    loaded = load_config(args.collect_config, CollectConfig, overrides)
+    with open_backend(args) as backend:
+        folder = collect_round(loaded, backend=backend)
     sys.stdout.write(f"{folder}\n")
     return 0
 
@@ -214,6 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--collect_config", type=Path, required=True, help="the round's YAML")
     parser.add_argument("--workers", type=int, help="processes (default: one for each CPU)")
+    add_backend_options(parser)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a value"
     )

@@ -9,17 +9,18 @@ Every step knows from its own output whether it is finished; nothing else is rem
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_collection.backend import Backend, add_backend_options, open_backend
 from data_collection.dagger.guard import choose_driver, set_aside_if_worse
 from data_collection.dagger.records import RoundRecord, TimedSteps
 from data_collection.dagger.report import write_report
 from data_collection.dagger.schema import DaggerConfig
 from data_collection.dagger.steps import DaggerSteps
+from data_collection.dagger.sweep import read_sweep
 from data_collection.dagger.tensorboard import log_round
 from data_collection.label_error import label_errors, root_mean_square
 from data_collection.schema import EXECUTION_KEYS
@@ -51,11 +52,11 @@ class DaggerRunner:
     and ``summary.json``.
     """
 
-    def __init__(self, loaded: Loaded[DaggerConfig]) -> None:
+    def __init__(self, loaded: Loaded[DaggerConfig], backend: Backend) -> None:
         self.loaded = loaded
         self.config = loaded.config
         self.folder = loaded.root / Path(loaded.config.save_dir).expanduser()
-        self.steps = DaggerSteps(loaded, self.folder)
+        self.steps = DaggerSteps(loaded, self.folder, backend)
         load_plugins(loaded.config.plugins, loaded.root, loaded.under("plugins"))
 
     def run(self) -> list[RoundRecord]:
@@ -161,38 +162,23 @@ class DaggerRunner:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run an experiment, or every line of a sweep, and return the exit code."""
+    """Run an experiment, or the lines of a sweep, and return the exit code."""
     args = _parser().parse_args(arguments)
-    for overrides in _sweep(args.sweep):
-        loaded = load_config(args.dagger_config, DaggerConfig, [*args.set, *overrides])
-        runner = DaggerRunner(loaded)
-        records = runner.run()
-        best = max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
-        sys.stdout.write(
-            f"last round: {records[-1].evaluation}\n"
-            f"best round: {best.round}; report: {runner.folder / 'report.html'}\n"
-        )
+    runs = read_sweep(args.sweep, args.index)
+    with open_backend(args) as backend:
+        for overrides in runs:
+            _run(load_config(args.dagger_config, DaggerConfig, [*args.set, *overrides]), backend)
     return 0
 
 
-def _sweep(path: Path | None) -> list[list[str]]:
-    if path is None:
-        return [[]]
-    runs = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path}:{number}: expected a JSON object a line: {error}") from error
-        if not isinstance(values, dict) or "save_dir" not in values:
-            raise ConfigError(
-                f'{path}:{number}: expected an object of dotted overrides with a "save_dir", so '
-                f"that runs do not share a folder, got {line.strip()}"
-            )
-        runs.append([f"{key}={json.dumps(value)}" for key, value in values.items()])
-    return runs
+def _run(loaded: Loaded[DaggerConfig], backend: Backend) -> None:
+    runner = DaggerRunner(loaded, backend)
+    records = runner.run()
+    best = max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
+    sys.stdout.write(
+        f"last round: {records[-1].evaluation}\n"
+        f"best round: {best.round}; report: {runner.folder / 'report.html'}\n"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,6 +191,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sweep", type=Path, metavar="FILE", help="JSON lines of dotted overrides, one run a line"
     )
+    parser.add_argument(
+        "--index", type=int, metavar="I", help="run this line of the sweep alone, 0 being the first"
+    )
+    add_backend_options(parser)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one value"
     )

@@ -1,7 +1,7 @@
-"""A worker process: it plays the jobs that come through a pipe, writes them, reports back.
+"""A worker: it plays the jobs that come through a channel, writes them, reports back.
 
 It gets everything that decides an episode with its start and the job: what it writes does not
-depend on which worker it is, nor on how many there are.
+depend on which worker it is, nor on how many there are, nor on the machine that it runs on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Protocol
 
 from data_collection.cast import Cast
 from data_collection.episode_buffer import EpisodeArrays
@@ -69,20 +70,50 @@ Message = Ready | Outcome | Breakdown | UserError
 """What a worker sends; a breakdown or an error is its last message."""
 
 
-def play(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
+class Channel(Protocol):
+    """How a worker hears of jobs and reports outcomes; a pipe is one."""
+
+    def recv(self) -> RolloutJob:
+        """Wait for a job and return it; raise EOFError when there will be none any more."""
+        ...
+
+    def poll(self) -> bool:
+        """Return whether a job waits."""
+        ...
+
+    def send(self, message: Message, /) -> None:
+        """Report; several threads may do so, one at a time."""
+        ...
+
+
+def work(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
     """Play jobs until the parent is gone: the whole life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        _Player(loaded, folder, connection).play()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+        play(loaded, folder, connection)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def play(loaded: Loaded[CollectConfig], folder: Path, channel: Channel) -> None:
+    """Play the jobs of a channel until it ends, or until a rollout breaks down.
+
+    Args:
+        loaded: The round's configuration.
+        folder: Where its episodes are written.
+        channel: Where jobs come from. What goes wrong is reported there: it is the last message.
+    """
+    try:
+        _Player(loaded, folder, channel).play()
+    except EOFError:
         return
     except EpisodeError as error:
-        connection.send(DataError(str(error)))
+        channel.send(DataError(str(error)))
     except UserError as error:
-        connection.send(error)
+        channel.send(error)
     except RolloutError as error:
         reason = "".join(traceback.format_exception(error.__cause__))
-        connection.send(Breakdown(error.job, reason))
+        channel.send(Breakdown(error.job, reason))
 
 
 def described(environment: Environment) -> dict[str, object]:
@@ -97,19 +128,19 @@ def described(environment: Environment) -> dict[str, object]:
 
 
 class _Player:
-    """The worker's side: environments, a teacher, a writer, and the pipe to the parent."""
+    """Environments, a teacher, a writer, and the channel of the jobs."""
 
-    def __init__(self, loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
+    def __init__(self, loaded: Loaded[CollectConfig], folder: Path, channel: Channel) -> None:
         self._config = loaded.config
         self._folder = folder
-        self._connection = connection
+        self._channel = channel
         self._sending = threading.Lock()
         self._jobs: dict[str, RolloutJob] = {}
         self._labelling_told = 0.0
         self._cast = Cast(loaded, loaded.config.environments_per_worker)
 
     def play(self) -> None:
-        """Play the jobs that come through the pipe; raise EOFError when it is closed."""
+        """Play the jobs of the channel; raise EOFError when it ends."""
         environment = self._cast.environments[0]
         longest = self._config.max_steps or environment.max_steps
         self._send(Ready(described(environment), longest))
@@ -128,13 +159,13 @@ class _Player:
             self._send(self._outcome(result.id, None))
 
     def _next_job(self) -> RolloutJob:
-        job: RolloutJob = self._connection.recv()
+        job = self._channel.recv()
         self._jobs[job.id] = job
         return job
 
     def _waiting_jobs(self) -> Iterator[RolloutJob]:
         """Yield the jobs at hand: to wait for another would stop the episodes that are running."""
-        while self._connection.poll():
+        while self._channel.poll():
             yield self._next_job()
 
     def _report(self, record: EpisodeRecord) -> None:
@@ -147,4 +178,4 @@ class _Player:
 
     def _send(self, message: Message) -> None:
         with self._sending:  # the writer's thread reports too
-            self._connection.send(message)
+            self._channel.send(message)

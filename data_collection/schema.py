@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from data_collection.cluster.schema import ClusterConfig
 from data_collection.recording import RecordingConfig
 from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from trainer.environment import EVALUATION_SEED_START
@@ -22,7 +23,15 @@ from trainer.schema import ComponentSpec, RolloutConfig, Strict
 from trainer.seeding import stream_seed
 
 EXECUTION_KEYS = frozenset(
-    {"save_dir", "workers", "environments_per_worker", "max_retries", "min_completed"}
+    {
+        "save_dir",
+        "workers",
+        "environments_per_worker",
+        "max_retries",
+        "min_completed",
+        "stale_timeout_s",
+        "cluster",
+    }
 )
 """How a round is made, not what is in it: these may change between a start and its resumption."""
 
@@ -120,7 +129,11 @@ class CollectConfig(Strict):
     """How often a rollout that breaks down is played again, with the same seed."""
     min_completed: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The share of ``episodes`` with which a round is complete although others broke down for
-    good."""
+    good, or do not end."""
+    stale_timeout_s: PositiveFloat = 1800.0
+    """Those that are left do not end when none has done so for this long."""
+    cluster: ClusterConfig = ClusterConfig()
+    """For ``--backend ray``."""
 
     @model_validator(mode="after")
     def _no_evaluation_seeds(self) -> CollectConfig:

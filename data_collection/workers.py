@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections import Counter
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -13,7 +13,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
 
-from data_collection.player import Breakdown, Message, Outcome, Ready, play
+from data_collection.player import Breakdown, Message, Outcome, Ready, work
+from data_collection.retries import Retries
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
@@ -73,7 +74,7 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._size = workers
         self._deaths = 0
-        self._breakdowns: Counter[str] = Counter()
+        self._retries = Retries(loaded.config.max_retries)
         self.recorded: dict[str, object] = {}
         self.longest = 0
 
@@ -109,27 +110,33 @@ class WorkerPool:
         """Give a job to the worker that has the fewest."""
         min(self._workers, key=lambda worker: len(worker.jobs)).give(job)
 
-    def outcomes(self) -> list[Outcome]:
-        """Wait, then return what is done; raise UserError when a worker reports one."""
-        while not (done := self._receive()):
-            pass
+    def outcomes(self, timeout_s: float) -> list[Outcome]:
+        """Wait, then return what is done: nothing only when ``timeout_s`` seconds went by.
+
+        Raises:
+            UserError: A worker reports one.
+        """
+        deadline = time.monotonic() + timeout_s
+        done: list[Outcome] = []
+        while not done and (left_s := deadline - time.monotonic()) > 0:
+            done = self._receive(left_s)
         return done
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=play, args=(self._loaded, self._folder, theirs), daemon=True
+            target=work, args=(self._loaded, self._folder, theirs), daemon=True
         )
         with _one_thread_each():
             process.start()
         theirs.close()  # so that the pipe ends with the worker
         return _Worker(process, ours)
 
-    def _receive(self) -> list[Outcome]:
+    def _receive(self, timeout_s: float | None = None) -> list[Outcome]:
         """Wait for one message or death at least, and return the outcomes among them."""
         by_connection = {worker.connection: worker for worker in self._workers}
         done: list[Outcome] = []
-        for connection in wait(list(by_connection)):
+        for connection in wait(list(by_connection), timeout_s):
             worker = by_connection[connection]  # type: ignore[index]
             try:
                 message: Message = worker.connection.recv()
@@ -174,20 +181,11 @@ class WorkerPool:
 
     def _broken(self, worker: _Worker, job: RolloutJob, reason: str) -> list[Outcome]:
         """Return the outcome of a job that broke down once too often, and nothing before that."""
-        self._breakdowns[job.id] += 1
-        times, retries = self._breakdowns[job.id], self._loaded.config.max_retries
-        again = times <= retries
-        _log.warning(
-            "rollout %s (seed %d) broke down, %s:\n%s",
-            job.id,
-            job.seed,
-            f"retry {times} of {retries} follows" if again else "it is given up",
-            reason,
-        )
-        if again:
+        outcome = self._retries.broke_down(job, reason)
+        if outcome is None:
             return []
         del worker.jobs[job.id]
-        return [Outcome(job, None, reason)]
+        return [outcome]
 
     def _stop(self) -> None:
         for worker in self._workers:

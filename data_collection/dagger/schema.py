@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from data_collection.cluster.schema import ClusterConfig
 from data_collection.recording import RecordingConfig
 from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from data_collection.schema import DriverConfig, LabelConfig
@@ -121,6 +122,8 @@ class DaggerConfig(Strict):
     environments_per_worker: PositiveInt = 1
     max_retries: NonNegativeInt = 2
     min_completed: Annotated[float, Field(gt=0, le=1)] = 1.0
+    stale_timeout_s: PositiveFloat = 1800.0
+    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _generated_images_are_described(self) -> DaggerConfig:

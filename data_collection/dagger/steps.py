@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from data_collection.backend import Backend
 from data_collection.collect import collect_round
 from data_collection.dagger.schema import DaggerConfig, SourceConfig
 from data_collection.dart import dart_covariance
 from data_collection.schema import CollectConfig
-from trainer import offline_trainer
 from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
 from trainer.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint, resolve_checkpoint
@@ -35,16 +33,19 @@ class DaggerSteps:
     Args:
         loaded: The experiment.
         folder: Where it lives.
+        backend: Who plays the rollouts and trains.
     """
 
-    def __init__(self, loaded: Loaded[DaggerConfig], folder: Path) -> None:
+    def __init__(self, loaded: Loaded[DaggerConfig], folder: Path, backend: Backend) -> None:
         self.loaded = loaded
+        self.backend = backend
         self.config = loaded.config
         self.folder = folder
 
     def collect(self, index: int, driver: Checkpoint | None) -> Path:
         """Return the sealed round ``index``, driven by a student, or by teachers without one."""
-        return collect_round(self._collect_config(index, driver), students=True)
+        config = self._collect_config(index, driver)
+        return collect_round(config, backend=self.backend, students=True)
 
     def train(self, index: int, previous: Checkpoint | None) -> Checkpoint:
         """Return the checkpoint trained on all rounds up to ``index``.
@@ -65,9 +66,7 @@ class DaggerSteps:
             settings["train.load_dir"] = str(previous.folder)
         tree = load_experiment(self.loaded.root / train.config, _overrides(settings))
         path = self._save_yaml(f"{index:03d}_train", tree.resolved)
-        code = self._run_trainer(["--train_config", str(path)])
-        if code:
-            raise UserError(f"training of round {index} ended with exit code {code}: see above")
+        self.backend.train(path, train.nproc_per_node)
         checkpoint = newest_checkpoint(save_dir)
         if checkpoint is None:
             raise UserError(f"training of round {index} left no checkpoint in {save_dir}")
@@ -108,18 +107,6 @@ class DaggerSteps:
         """Return the folder of a round's episodes."""
         return self.folder / "data" / f"round_{index:03d}"
 
-    def _run_trainer(self, arguments: list[str]) -> int:
-        ranks = self.config.train.nproc_per_node
-        if ranks == 1:
-            return offline_trainer.main(arguments)
-        command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            f"--nproc_per_node={ranks}",
-            str(Path(offline_trainer.__file__)),
-            *arguments,
-        ]
-        return subprocess.run(command, check=False).returncode
-
     # ---- the YAML of a round's collection --------------------------------------------------------
 
     def _collect_config(self, index: int, driver: Checkpoint | None) -> Loaded[CollectConfig]:
@@ -139,6 +126,8 @@ class DaggerSteps:
             "environments_per_worker": config.environments_per_worker,
             "max_retries": config.max_retries,
             "min_completed": config.min_completed,
+            "stale_timeout_s": config.stale_timeout_s,
+            "cluster": config.cluster.model_dump(mode="json"),
             "labels": labels.model_dump(mode="json") | {"horizon": labels.horizon or self._chunk()},
         }
         tree |= self._phase1() if driver is None else self._phase2(index, driver)

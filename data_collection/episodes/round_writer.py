@@ -47,7 +47,7 @@ class RoundWriter:
                 f"{config} differs from the configuration asked for now; "
                 "choose another folder, or restore the configuration to go on"
             )
-        self._folder = folder
+        self.folder = folder
         self._manifest = folder / MANIFEST
         self.records: dict[str, EpisodeRecord] = read_manifest(self._manifest, torn_end=True)
         """The entered episodes by id."""
@@ -60,7 +60,7 @@ class RoundWriter:
         Raises:
             EpisodeError: The round is sealed, or the id stands for another episode.
         """
-        refuse_sealed(self._folder)
+        refuse_sealed(self.folder)
         known = self.records.get(record.id)
         if known == record:
             return
@@ -80,13 +80,13 @@ class RoundWriter:
         are removed, a damaged unlisted file is set aside as ``.damaged``. Call it only while no
         worker writes.
         """
-        refuse_sealed(self._folder)
-        for stale in (self._folder / EPISODES).glob(".*.tmp"):
+        refuse_sealed(self.folder)
+        for stale in (self.folder / EPISODES).glob(".*.tmp"):
             stale.unlink()
         if self._manifest.exists():
             replace(self._manifest, manifest_bytes(self.records.values()))
         adopted = []
-        for path in unlisted(self._folder, self.records):
+        for path in unlisted(self.folder, self.records):
             try:
                 record = _record_of(path)
             except EpisodeError as error:

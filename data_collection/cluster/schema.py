@@ -1,0 +1,45 @@
+"""The ``cluster`` section of a YAML: how a Ray cluster makes the rounds. Needs no Ray."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from trainer.schema import Strict
+
+
+class RenderConfig(Strict):
+    """How render nodes put the requests of several teacher nodes together."""
+
+    max_batch: PositiveInt = 8
+    """Pictures that are generated at once."""
+    max_wait_s: NonNegativeFloat = 0.02
+    """How long the first request of a batch waits for others."""
+
+
+class ClusterConfig(Strict):
+    """Execution on a cluster; none of it changes an episode."""
+
+    teacher_queue_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "teacher_queue"
+    """Of the runner's queue; runners that share a cluster need different ones."""
+    storage: str | None = None
+    """Where teacher nodes write episodes: an fsspec URL such as ``s3://bucket/rounds`` or
+    ``sftp://user@host/rounds``. None: straight into the round's folder, which every node then
+    sees under the same path."""
+    transfers: PositiveInt = 4
+    """Episodes that are brought from the storage at the same time."""
+    heartbeat_s: PositiveFloat = 1.0
+    heartbeat_timeout_s: PositiveFloat = 30.0
+    """A node that has been silent for so long is replaced, and so is one that plays one rollout
+    for longer than ``job_timeout_s``."""
+    job_timeout_s: PositiveFloat = 1800.0
+    report_every_s: PositiveFloat = 30.0
+    """Seconds between lines about the nodes' speed."""
+    render: RenderConfig = RenderConfig()
+
+    @model_validator(mode="after")
+    def _beats_before_the_timeout(self) -> ClusterConfig:
+        if self.heartbeat_timeout_s < 3 * self.heartbeat_s:
+            raise ValueError("heartbeat_timeout_s must be at least three times heartbeat_s")
+        return self

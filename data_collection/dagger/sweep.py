@@ -1,0 +1,55 @@
+"""Sweep files: JSON lines of dotted overrides, one run a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from trainer.errors import ConfigError
+
+
+def read_sweep(path: Path | None, index: int | None = None) -> list[list[str]]:
+    """Return the overrides of every run, as ``--set`` takes them.
+
+    Args:
+        path: The file; without one there is a single run, with no overrides.
+        index: Return this run alone; 0 is the first. Empty lines do not count.
+
+    Raises:
+        ConfigError: A line is no object, or has no ``save_dir`` of its own, or there is no such
+            run.
+    """
+    if path is None:
+        if index is not None:
+            raise ConfigError("--index chooses a run of a sweep; it needs --sweep FILE")
+        return [[]]
+    if not path.is_file():
+        raise ConfigError(f"--sweep: no file {path}; check the path")
+    runs = _read_lines(path)
+    if index is None:
+        return runs
+    if not 0 <= index < len(runs):
+        raise ConfigError(f"--index {index}: {path} has the runs 0 to {len(runs) - 1}")
+    return [runs[index]]
+
+
+def _read_lines(path: Path) -> list[list[str]]:
+    runs: list[list[str]] = []
+    folders: dict[str, int] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{path}:{number}: expected a JSON object a line: {error}") from error
+        if not isinstance(values, dict) or "save_dir" not in values:
+            raise ConfigError(
+                f'{path}:{number}: expected an object of dotted overrides with a "save_dir", so '
+                f"that runs do not share a folder, got {line.strip()}"
+            )
+        first = folders.setdefault(str(values["save_dir"]), number)
+        if first != number:
+            raise ConfigError(f"{path}:{number}: its save_dir is that of line {first} already")
+        runs.append([f"{key}={json.dumps(value)}" for key, value in values.items()])
+    return runs
