@@ -1,0 +1,186 @@
+"""A teacher node: an actor that plays the jobs of the runner's queue, one rollout each.
+
+What plays is ``data_collection.player``, as in the worker processes of one machine; only the
+channel differs, and where the episodes go.
+"""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayError
+
+from data_collection.cluster.actors import find
+from data_collection.cluster.messages import JobMessage, RoundOrder, loaded_of, parse, to_report
+from data_collection.cluster.storage import Storage
+from data_collection.cluster.teacher_queue import Beat
+from data_collection.episodes.writer import episode_path
+from data_collection.player import Message, Outcome, play
+from data_collection.schema import CollectConfig
+from trainer.config import Loaded
+from trainer.errors import UserError
+from trainer.rollout import RolloutJob
+
+_TAKE_WAIT_S = 5.0
+"""How long the queue may keep a node waiting before it asks again."""
+
+_PREFETCHED_JOBS = 2
+
+_PROJECT = Path(__file__).parents[2]
+
+
+def capacity(config: CollectConfig) -> int:
+    """Return how many jobs a node holds: those it plays, and those that it will play next."""
+    environments = config.environments_per_worker
+    return environments + max(environments, _PREFETCHED_JOBS)
+
+
+class TeacherNode:
+    """Plays jobs from the queue until it is gone, or until a rollout breaks down.
+
+    Args:
+        name: Its own.
+        order: A ``RoundOrder`` as JSON.
+    """
+
+    def __init__(self, name: str, order: str) -> None:
+        self._name = name
+        self._order = parse(RoundOrder, order)
+
+    def play(self) -> None:
+        """Play: the whole life of a node. What goes wrong is reported to the queue."""
+        order = self._order
+        here = Path(order.root)
+        loaded = loaded_of(order, here if here.is_dir() else _PROJECT)
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="teacher_")))
+            folder = Path(order.folder) if order.folder else scratch / "round"
+            deliver = _Delivery(loaded.config.cluster.storage, folder, order.prefix)
+            channel = stack.enter_context(QueueChannel(self._name, loaded.config, deliver))
+            try:
+                loaded = _with_student(loaded, order, scratch / "student")
+            except UserError as error:
+                channel.send(error)
+                return
+            play(loaded, folder, channel)
+
+
+class QueueChannel:
+    """The runner's queue as the channel of a worker. Use it as a context manager.
+
+    A thread takes jobs ahead, another one gives signs of life.
+
+    Args:
+        name: The node's.
+        config: The round's configuration.
+        deliver: Called with an outcome before it is reported.
+    """
+
+    def __init__(
+        self, name: str, config: CollectConfig, deliver: Callable[[Outcome], None]
+    ) -> None:
+        self._name = name
+        self._queue = find(config.cluster.teacher_queue_name)
+        self._capacity = capacity(config)
+        self._heartbeat_s = config.cluster.heartbeat_s
+        self._deliver = deliver
+        self._jobs: queue.SimpleQueue[RolloutJob | None] = queue.SimpleQueue()
+        self._held = 0
+        self._reported = threading.Condition()
+        self._ended = threading.Event()
+        self._waited_s = 0.0
+
+    def __enter__(self) -> QueueChannel:
+        for run in (self._beat, self._take):
+            threading.Thread(target=run, name=run.__name__, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def recv(self) -> RolloutJob:
+        """Wait for a job and return it; raise EOFError when the queue is gone."""
+        begin = time.monotonic()
+        job = self._jobs.get()
+        self._waited_s += time.monotonic() - begin
+        if job is None:
+            raise EOFError
+        return job
+
+    def poll(self) -> bool:
+        """Return whether a job waits."""
+        return not self._jobs.empty()
+
+    def send(self, message: Message, /) -> None:
+        """Deliver what an outcome speaks of, then report it."""
+        done: list[str] = []
+        if isinstance(message, Outcome):
+            self._deliver(message)
+            done = [message.job.id]
+        sent = self._queue.report.remote(self._name, [to_report(message)], done)
+        if isinstance(message, Outcome):
+            with self._reported:
+                self._held -= 1
+                self._reported.notify()
+        else:
+            ray.get(sent)  # the last message has to go out before the process ends
+
+    def _take(self) -> None:
+        try:
+            while not self._ended.is_set():
+                with self._reported:
+                    self._reported.wait_for(lambda: self._held < self._capacity)
+                    room = self._capacity - self._held
+                taken = ray.get(self._queue.take.remote(self._name, room, _TAKE_WAIT_S))
+                with self._reported:
+                    self._held += len(taken)
+                for text in taken:
+                    self._jobs.put(parse(JobMessage, text).to_job())
+        except RayError:
+            self._jobs.put(None)
+
+    def _beat(self) -> None:
+        try:
+            while True:
+                beat = Beat(waited_s=self._waited_s)
+                ray.get(self._queue.beat.remote(self._name, beat.model_dump_json()))
+                if self._ended.wait(self._heartbeat_s):
+                    return
+        except RayError:
+            self._jobs.put(None)
+
+
+class _Delivery:
+    """Brings written episodes to the storage, and removes them from this machine."""
+
+    def __init__(self, storage: str | None, folder: Path, prefix: str) -> None:
+        self._storage = Storage(storage) if storage else None
+        self._folder = folder
+        self._prefix = prefix
+
+    def __call__(self, outcome: Outcome) -> None:
+        if self._storage is None or outcome.record is None:
+            return
+        file = episode_path(self._folder, outcome.record.id)
+        self._storage.put(file, f"{self._prefix}/{file.parent.name}/{file.name}")
+        file.unlink()
+
+
+def _with_student(
+    loaded: Loaded[CollectConfig], order: RoundOrder, folder: Path
+) -> Loaded[CollectConfig]:
+    """Return the configuration with the student's checkpoint as a folder of this machine."""
+    student, storage = loaded.config.student, loaded.config.cluster.storage
+    if student is None or storage is None or order.student is None:
+        return loaded
+    Storage(storage).get_folder(order.student, folder)
+    here = student.model_copy(update={"checkpoint": str(folder)})
+    return replace(loaded, config=loaded.config.model_copy(update={"student": here}))

@@ -1,0 +1,147 @@
+"""The runner's queue: jobs go out to teacher nodes, reports come back.
+
+It lives in an actor of its own, so that nodes find it by name. It remembers who has which job and
+when a node was last heard of; what follows from that is the runner's to decide. It may be lost at
+any moment: the runner knows all of its jobs, and puts them into the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pydantic import NonNegativeFloat
+
+from data_collection.cluster.messages import JobMessage, parse
+from trainer.schema import Strict
+
+
+class NodeNews(Strict):
+    """What is known of one node; times are seconds ago."""
+
+    silent_s: NonNegativeFloat
+    playing_s: NonNegativeFloat
+    """Since it took the oldest job that it has, or reported the one before."""
+    jobs: int
+    waited_s: NonNegativeFloat
+    """Seconds, of its whole life, in which it had no job."""
+    rendering_s: NonNegativeFloat
+    """Seconds, of its whole life, in which it waited for render nodes."""
+
+
+class News(Strict):
+    """What happened since the runner asked last."""
+
+    generation: str
+    """Of the queue: another one has lost all jobs."""
+    reports: list[tuple[str, str]]
+    """A node and its report."""
+    nodes: dict[str, NodeNews]
+
+
+class Beat(Strict):
+    """A node's sign of life."""
+
+    waited_s: NonNegativeFloat = 0.0
+    rendering_s: NonNegativeFloat = 0.0
+
+
+@dataclass
+class _Node:
+    heard: float
+    jobs: dict[str, str] = field(default_factory=dict)
+    """Taken and not reported, oldest first: JSON by id."""
+    since: float = 0.0
+    beat: Beat = field(default_factory=Beat)
+
+
+class TeacherQueue:
+    """Hands jobs out, collects reports.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._generation = uuid.uuid4().hex
+        self._waiting: deque[str] = deque()
+        self._nodes: dict[str, _Node] = {}
+        self._reports: list[tuple[str, str]] = []
+        self._jobs_came = asyncio.Condition()
+        self._reports_came = asyncio.Condition()
+
+    async def put(self, jobs: Sequence[str]) -> str:
+        """Append jobs, and return the generation of the queue that has them."""
+        async with self._jobs_came:
+            self._waiting.extend(jobs)
+            self._jobs_came.notify_all()
+        return self._generation
+
+    async def take(self, name: str, most: int, wait_s: float) -> list[str]:
+        """Return up to ``most`` jobs for a node; none when none came within ``wait_s`` seconds."""
+        async with self._jobs_came:
+            try:
+                await asyncio.wait_for(
+                    self._jobs_came.wait_for(lambda: bool(self._waiting)), wait_s
+                )
+            except TimeoutError:
+                return []
+            # Each node takes its share, so that none has to wait for what another one holds.
+            share = -(-len(self._waiting) // max(1, len(self._nodes)))
+            taken = [self._waiting.popleft() for _ in range(min(most, share))]
+        node = self._heard(name)
+        if not node.jobs:
+            node.since = self._clock()
+        node.jobs |= {parse(JobMessage, job).id: job for job in taken}
+        return taken
+
+    async def report(self, name: str, reports: Sequence[str], done: Sequence[str]) -> None:
+        """Pass a node's reports on; ``done`` are the ids of the jobs that they end."""
+        node = self._heard(name)
+        for job in done:
+            node.jobs.pop(job, None)
+            node.since = self._clock()
+        async with self._reports_came:
+            self._reports += [(name, report) for report in reports]
+            self._reports_came.notify_all()
+
+    async def beat(self, name: str, beat: str) -> None:
+        """Note that a node lives."""
+        self._heard(name).beat = parse(Beat, beat)
+
+    async def news(self, wait_s: float) -> str:
+        """Return ``News`` as JSON, as soon as there are reports or ``wait_s`` seconds went by."""
+        async with self._reports_came:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(
+                    self._reports_came.wait_for(lambda: bool(self._reports)), wait_s
+                )
+            reports, self._reports = self._reports, []
+        now = self._clock()
+        nodes = {
+            name: NodeNews(
+                silent_s=now - node.heard,
+                playing_s=now - node.since if node.jobs else 0.0,
+                jobs=len(node.jobs),
+                waited_s=node.beat.waited_s,
+                rendering_s=node.beat.rendering_s,
+            )
+            for name, node in self._nodes.items()
+        }
+        return News(generation=self._generation, reports=reports, nodes=nodes).model_dump_json()
+
+    async def release(self, name: str) -> list[str]:
+        """Forget a node, and return the jobs that it had, in the order in which it took them."""
+        node = self._nodes.pop(name, None)
+        return list(node.jobs.values()) if node else []
+
+    def _heard(self, name: str) -> _Node:
+        node = self._nodes.setdefault(name, _Node(self._clock()))
+        node.heard = self._clock()
+        return node
