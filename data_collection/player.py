@@ -24,6 +24,7 @@ from data_collection.episodes import (
     EpisodeError,
     EpisodeRecord,
 )
+from data_collection.rendering.generators import Generator
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.environment import Environment
@@ -95,16 +96,22 @@ def work(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) ->
         return
 
 
-def play(loaded: Loaded[CollectConfig], folder: Path, channel: Channel) -> None:
+def play(
+    loaded: Loaded[CollectConfig],
+    folder: Path,
+    channel: Channel,
+    generator: Generator | None = None,
+) -> None:
     """Play the jobs of a channel until it ends, or until a rollout breaks down.
 
     Args:
         loaded: The round's configuration.
         folder: Where its episodes are written.
         channel: Where jobs come from. What goes wrong is reported there: it is the last message.
+        generator: Makes generated pictures in the place of the configured generator.
     """
     try:
-        _Player(loaded, folder, channel).play()
+        _Player(loaded, folder, channel, generator).play()
     except EOFError:
         return
     except EpisodeError as error:
@@ -130,14 +137,20 @@ def described(environment: Environment) -> dict[str, object]:
 class _Player:
     """Environments, a teacher, a writer, and the channel of the jobs."""
 
-    def __init__(self, loaded: Loaded[CollectConfig], folder: Path, channel: Channel) -> None:
+    def __init__(
+        self,
+        loaded: Loaded[CollectConfig],
+        folder: Path,
+        channel: Channel,
+        generator: Generator | None,
+    ) -> None:
         self._config = loaded.config
         self._folder = folder
         self._channel = channel
         self._sending = threading.Lock()
         self._jobs: dict[str, RolloutJob] = {}
         self._labelling_told = 0.0
-        self._cast = Cast(loaded, loaded.config.environments_per_worker)
+        self._cast = Cast(loaded, loaded.config.environments_per_worker, generator)
 
     def play(self) -> None:
         """Play the jobs of the channel; raise EOFError when it ends."""

@@ -46,6 +46,30 @@ def start_service(kind: type, name: str) -> ActorHandle:
     return cast(ActorHandle, options(kind).remote())
 
 
+def start_named_node(
+    kind: type, name: str, resource: str, *arguments: str, gpus: float = 0.0
+) -> ActorHandle:
+    """Return an asynchronous actor on a machine that offers ``resource``, found by its name.
+
+    It is started again when it dies, and calls wait for that.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    options = ray.remote(
+        num_cpus=0,
+        num_gpus=gpus,
+        resources={resource: 1},
+        scheduling_strategy="SPREAD",
+        name=name,
+        namespace=NAMESPACE,
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=_CALLS_AT_ONCE,
+    )  # type: ignore[call-overload]
+    return cast(ActorHandle, options(kind).remote(*arguments))
+
+
 def find(name: str) -> ActorHandle:
     """Return an actor by its name; raise ValueError when there is none."""
     return ray.get_actor(name, NAMESPACE)

@@ -201,10 +201,16 @@ def from_report(text: str) -> Message:
     return Outcome(job, record, labelling_seconds=report.labelling_seconds)
 
 
-def loaded_of(order: RoundOrder, root: Path) -> Loaded[CollectConfig]:
-    """Return the configuration in an order, as a machine has it whose project is at ``root``."""
+def loaded_of(order: RoundOrder) -> Loaded[CollectConfig]:
+    """Return the configuration in an order, as this machine has it.
+
+    Paths start from the runner's project, where this machine has that folder, too; otherwise from
+    the project that this module is part of.
+    """
     marks = {tuple(mark.path): Mark(mark.source, mark.line) for mark in order.marks}
     config = parse(CollectConfig, json.dumps(order.config))
+    root = Path(order.root)
+    root = root if root.is_dir() else Path(__file__).parents[2]
     return Loaded(config, dict(order.config), root, marks)
 
 

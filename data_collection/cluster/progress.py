@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
-import numpy as np
-
-from data_collection.cluster.teacher_queue import NodeNews
+from data_collection.cluster.news import RenderNews, TeacherNews
 
 _log = logging.getLogger(__name__)
+
+N = TypeVar("N")
 
 _MUCH = 0.3
 """A share of the time that is worth a hint."""
@@ -30,33 +31,57 @@ class Progress:
         self._clock = clock
         self._began = clock()
         self._episodes: Counter[str] = Counter()
-        self._before: Mapping[str, NodeNews] = {}
+        self._teachers: Mapping[str, TeacherNews] = {}
+        self._renderers: Mapping[str, RenderNews] = {}
 
     def count(self, node: str) -> None:
         """Count an episode that a node has played."""
         self._episodes[node] += 1
 
-    def report(self, nodes: Mapping[str, NodeNews], outstanding: int) -> None:
+    def report(
+        self,
+        teachers: Mapping[str, TeacherNews],
+        renderers: Mapping[str, RenderNews],
+        outstanding: int,
+    ) -> None:
         """Log a line about the time since the last one, if that is long enough ago."""
         passed_s = self._clock() - self._began
         if passed_s < self._every_s:
             return
-        rates = [
-            f"{name} {60 * self._episodes[name] / passed_s:.1f}"
-            for name in sorted(nodes.keys() | self._episodes.keys())
-        ]
+        names = sorted(teachers.keys() | self._episodes.keys())
+        rates = [f"{name} {60 * self._episodes[name] / passed_s:.1f}" for name in names]
         _log.info("episodes a minute: %s; %d under way", ", ".join(rates) or "none", outstanding)
-        spans = [
-            (node.waited_s - before.waited_s, node.rendering_s - before.rendering_s)
-            for name, node in nodes.items()
-            if (before := self._before.get(name)) is not None
+        drawn = [
+            f"{name} {60 * (now.pictures - before.pictures) / passed_s:.0f}"
+            for name, before, now in _both(self._renderers, renderers)
         ]
-        if spans:
-            waited, rendering = np.mean(spans, axis=0) / passed_s
-            if hint := advice(waiting=waited, rendering=rendering, idle=0.0):
-                _log.info("%s", hint)
-        self._began, self._before = self._clock(), dict(nodes)
+        if drawn:
+            _log.info("pictures a minute: %s", ", ".join(drawn))
+        beats = [(old.beat, new.beat) for _, old, new in _both(self._teachers, teachers)]
+        works = [(old, new) for _, old, new in _both(self._renderers, renderers)]
+        hint = advice(
+            waiting=_mean(new.waited_s - old.waited_s for old, new in beats) / passed_s,
+            rendering=_mean(new.rendering_s - old.rendering_s for old, new in beats) / passed_s,
+            idle=_mean(passed_s - (new.busy_s - old.busy_s) for old, new in works) / passed_s,
+        )
+        if hint:
+            _log.info("%s", hint)
+        self._began, self._teachers, self._renderers = (
+            self._clock(),
+            dict(teachers),
+            dict(renderers),
+        )
         self._episodes.clear()
+
+
+def _both(before: Mapping[str, N], now: Mapping[str, N]) -> list[tuple[str, N, N]]:
+    """Return the news of the nodes that are in both reports."""
+    return [(name, before[name], now[name]) for name in sorted(before.keys() & now.keys())]
+
+
+def _mean(seconds: Iterable[float]) -> float:
+    values = list(seconds)
+    return sum(values) / len(values) if values else 0.0
 
 
 def advice(*, waiting: float, rendering: float, idle: float) -> str | None:

@@ -1,70 +1,50 @@
-"""The runner's side of a round on a cluster: teacher nodes are hired, watched and replaced."""
+"""The runner's side of a round on a cluster: jobs go to teacher nodes, outcomes come back."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
 
-from data_collection.cluster.actors import start_node, start_service, text_of
+from data_collection.cluster.actors import start_service, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, from_report, parse
+from data_collection.cluster.news import QueueNews
 from data_collection.cluster.progress import Progress
-from data_collection.cluster.storage import Storage
-from data_collection.cluster.teacher_node import TeacherNode, capacity
-from data_collection.cluster.teacher_queue import News, NodeNews, TeacherQueue
-from data_collection.episodes.writer import EPISODES, episode_path
+from data_collection.cluster.render_pool import RenderNodes
+from data_collection.cluster.round_storage import RoundStorage
+from data_collection.cluster.storage import DamagedError
+from data_collection.cluster.teacher_nodes import Lost, TeacherNodes
+from data_collection.cluster.teacher_queue import TeacherQueue
 from data_collection.player import Breakdown, Outcome, Ready
 from data_collection.retries import Retries
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
-from trainer.files import write_text_atomically
 from trainer.rollout import RolloutJob
 
 _log = logging.getLogger(__name__)
 
-TEACHER = "teacher"
-"""The resource that a machine offers for each teacher node it can hold."""
-
 _DEATHS_IN_A_ROW = 3
 _NEWS_WAIT_S = 0.5
-_FETCH_WAIT_S = 0.02
+_COPY_WAIT_S = 0.02
 """Between looks at copies that are under way."""
-_HIRE_EVERY_S = 2.0
-_END_WITHIN_S = 5.0
 _NAME_FREE_WITHIN_S = 60.0
 """A runner that was killed keeps its queue's name until the cluster has noticed."""
-_STORAGE_KEY = ".storage"
-"""File of a round's folder: under which name its episodes are in the storage."""
-
-
-@dataclass
-class _Node:
-    actor: ActorHandle
-    life: ray.ObjectRef
-    """Ends with the node."""
-    heard: bool = False
-    broke_down: bool = False
-    """Whether it has said so itself, and of which job."""
 
 
 class RayPool:
     """Teacher nodes on a cluster that take jobs from a queue, and report outcomes.
 
-    As many nodes as the cluster has room for, at most ``workers`` of the configuration; machines
-    that join later are used. A node that dies or hangs is replaced, and its jobs go back to the
-    queue; a job with which nodes break down more than ``max_retries`` times is given up. Use it
-    as a context manager; on entering, ``recorded`` becomes what the nodes say about their
-    environment, and ``longest`` the steps of its longest possible episode.
+    A node that dies or hangs is replaced, and its jobs go back to the queue; a job with which
+    nodes break down more than ``max_retries`` times is given up. Use it as a context manager; on
+    entering, ``recorded`` becomes what the nodes say about their environment, and ``longest`` the
+    steps of its longest possible episode.
 
     Args:
         loaded: The round's configuration.
@@ -79,44 +59,26 @@ class RayPool:
     def __init__(self, loaded: Loaded[CollectConfig], folder: Path) -> None:
         self._loaded = loaded
         self._config = loaded.config
-        self._cluster = loaded.config.cluster
-        self._folder = folder
-        self._storage = Storage(self._cluster.storage) if self._cluster.storage else None
-        self._prefix = ""
-        self._capacity = capacity(loaded.config)
+        self._storage = RoundStorage(loaded.config, folder)
         self._retries = Retries(loaded.config.max_retries)
-        self._progress = Progress(self._cluster.report_every_s)
-        self._nodes: dict[str, _Node] = {}
-        self._hired = 0
-        self._hired_at = 0.0
+        self._progress = Progress(loaded.config.cluster.report_every_s)
         self._deaths = 0
         self._jobs: dict[str, RolloutJob] = {}
-        self._unsent: list[str] = []
-        self._fetches: dict[Future[None], Outcome] = {}
-        self._copiers = ThreadPoolExecutor(self._cluster.transfers, "episode-copy")
+        self._unsent: list[RolloutJob] = []
+        self._copies: dict[Future[None], Outcome] = {}
         self.recorded: dict[str, object] = {}
         self.longest = 0
 
     def __enter__(self) -> RayPool:
-        self._queue = _new_queue(self._cluster.teacher_queue_name)
+        self._renderers = RenderNodes(self._config)
+        order = self._order()
+        self._nodes = TeacherNodes(self._config, order)
+        self._queue = _new_queue(self._config.cluster.teacher_queue_name)
         try:
             self._generation = text_of(self._queue.put.remote([]))
-            student = self._bring_student()
-            self._order = RoundOrder.of(
-                self._loaded,
-                folder=None if self._storage else str(self._folder.absolute()),
-                prefix=self._claim_prefix(),
-                student=student,
-                renderers=(),
-            ).model_dump_json()
-            self._adopt_from_storage()
-            self._hire()
-            if not self._nodes:
-                raise UserError(
-                    "the cluster has no room for a teacher node: no machine offers the resource "
-                    f"{TEACHER!r}; start one with python -m data_collection.cluster.launch "
-                    "--teachers N"
-                )
+            self._storage.bring_strays()
+            self._renderers.start(order)
+            self._nodes.hire()
             while not self.recorded:
                 self._receive(_NEWS_WAIT_S)
         except BaseException:
@@ -140,13 +102,12 @@ class RayPool:
     @property
     def has_room(self) -> bool:
         """Whether the nodes can hold a further job."""
-        nodes = sum(node.heard for node in self._nodes.values())
-        return len(self._jobs) < max(1, nodes) * self._capacity
+        return len(self._jobs) < self._nodes.capacity
 
     def submit(self, job: RolloutJob) -> None:
         """Put a job into the queue."""
         self._jobs[job.id] = job
-        self._unsent.append(JobMessage.of(job).model_dump_json())
+        self._unsent.append(job)
 
     def outcomes(self, timeout_s: float) -> list[Outcome]:
         """Wait, then return what is done: nothing only when ``timeout_s`` seconds went by.
@@ -157,35 +118,38 @@ class RayPool:
         deadline = time.monotonic() + timeout_s
         done: list[Outcome] = []
         while not done and (left_s := deadline - time.monotonic()) > 0:
-            done = self._receive(min(left_s, _FETCH_WAIT_S if self._fetches else _NEWS_WAIT_S))
+            done = self._receive(min(left_s, _COPY_WAIT_S if self._copies else _NEWS_WAIT_S))
         return done
-
-    # ---- what the nodes say ----------------------------------------------------------------------
 
     def _receive(self, wait_s: float) -> list[Outcome]:
         """Wait for news, mend what they tell of, and return the outcomes that are complete."""
         self._send()
-        news = parse(News, text_of(self._queue.news.remote(wait_s)))
+        news = parse(QueueNews, text_of(self._queue.news.remote(wait_s)))
         if news.generation != self._generation:
-            _log.warning("the queue was lost; the jobs are put into a new one")
+            _log.warning("the queue was lost: its jobs are put into a new one")
             self._generation = news.generation
-            self._unsent = [JobMessage.of(job).model_dump_json() for job in self._jobs.values()]
+            self._unsent = list(self._jobs.values())
         done: list[Outcome] = []
         for name, report in news.reports:
             done += self._hear(name, report)
-        done += self._fetched()
-        done += self._watch(news.nodes)
-        if time.monotonic() - self._hired_at > _HIRE_EVERY_S:
-            self._hire()
-        self._progress.report(news.nodes, len(self._jobs))
+        done += self._arrived()
+        for lost in self._nodes.look_after(news.nodes):
+            done += self._mourn(lost)
+        for name, strange in news.nodes.items():
+            if name not in self._nodes and strange.jobs:  # it was let go, and still takes jobs
+                self._unsent += self._release(name)
+        self._renderers.watch()
+        self._progress.report(news.nodes, self._renderers.news, len(self._jobs))
         return done
 
     def _send(self) -> None:
-        if self._unsent:
-            jobs, self._unsent = self._unsent, []
-            generation = text_of(self._queue.put.remote(jobs))
-            if generation != self._generation:
-                self._unsent = jobs  # the news will tell, and everything is put again
+        """Put what was submitted, or came back, into the queue."""
+        jobs, self._unsent = [job for job in self._unsent if job.id in self._jobs], []
+        if not jobs:
+            return
+        texts = [JobMessage.of(job).model_dump_json() for job in jobs]
+        if text_of(self._queue.put.remote(texts)) != self._generation:
+            self._unsent = jobs  # the news will tell, and everything is put again
 
     def _hear(self, name: str, report: str) -> list[Outcome]:
         """Return the outcomes that follow from a node's report at once."""
@@ -196,8 +160,7 @@ class RayPool:
             self.recorded, self.longest = message.recorded, message.longest
             return []
         if isinstance(message, Breakdown):
-            if node := self._nodes.get(name):
-                node.broke_down = True
+            self._nodes.note_breakdown(name)
             return self._broken(message.job, message.reason)
         if message.job.id not in self._jobs:
             return []  # another node has played it, too: the same bytes
@@ -205,164 +168,75 @@ class RayPool:
         self._progress.count(name)
         if message.record is None:
             return [self._done(message)]
-        if self._storage is None:
-            self._check_arrived(message.record.id, message.record.bytes)
-            return [self._done(message)]
-        if message.job.id not in {outcome.job.id for outcome in self._fetches.values()}:
-            self._fetches[self._fetch(message.record.id, message.record.file_sha256)] = message
+        if message.job.id not in {outcome.job.id for outcome in self._copies.values()}:
+            self._copies[self._storage.bring(message.record)] = message
         return []
 
-    def _fetched(self) -> list[Outcome]:
-        """Return the outcomes whose episodes have arrived."""
-        arrived = [future for future in self._fetches if future.done()]
-        done = []
-        for future in arrived:
-            outcome = self._fetches.pop(future)
-            future.result()
-            done.append(self._done(outcome))
-        return done
-
-    def _fetch(self, rollout_id: str, sha256: str | None) -> Future[None]:
-        target = episode_path(self._folder, rollout_id)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if self._storage is None:
-            raise ValueError("there is no storage to bring episodes from")
-        key = f"{self._prefix}/{EPISODES}/{target.name}"
-        return self._copiers.submit(self._storage.get, key, target, sha256)
-
-    def _done(self, outcome: Outcome) -> Outcome:
-        del self._jobs[outcome.job.id]
-        return outcome
-
-    def _check_arrived(self, rollout_id: str, size: int) -> None:
-        path = episode_path(self._folder, rollout_id)
-        if not path.is_file() or path.stat().st_size != size:
-            raise UserError(
-                f"{path}: a teacher node has written this episode, but it is not here; give "
-                "cluster.storage, or a folder that all machines share under the same path"
-            )
-
-    # ---- nodes -----------------------------------------------------------------------------------
-
-    def _hire(self) -> None:
-        """Start as many nodes as the cluster has room for."""
-        self._hired_at = time.monotonic()
-        room = int(ray.cluster_resources().get(TEACHER, 0))
-        wanted = min(room, self._config.workers or room, self._config.episodes)
-        for _ in range(wanted - len(self._nodes)):
-            name = f"{TEACHER}_{self._hired}"
-            self._hired += 1
-            actor = start_node(TeacherNode, TEACHER, name, self._order)
-            self._nodes[name] = _Node(actor, actor.play.remote())
-
-    def _watch(self, news: dict[str, NodeNews]) -> list[Outcome]:
-        """Replace nodes that have ended or hang; return the outcomes of jobs given up with it."""
+    def _arrived(self) -> list[Outcome]:
+        """Return the outcomes whose episodes are here; what arrived damaged is played again."""
         done: list[Outcome] = []
-        ended, _ = ray.wait(
-            [node.life for node in self._nodes.values()], num_returns=len(self._nodes), timeout=0
-        )
-        for name, node in list(self._nodes.items()):
-            heard = news.get(name)
-            node.heard = node.heard or heard is not None
-            if node.life in ended:
-                done += self._replace(name, _why(node.life))
-            elif heard is not None and heard.silent_s > self._cluster.heartbeat_timeout_s:
-                done += self._replace(name, f"a node was silent for {heard.silent_s:.0f} s")
-            elif heard is not None and heard.playing_s > self._cluster.job_timeout_s:
-                done += self._replace(name, f"a rollout took over {heard.playing_s:.0f} s")
-        for name, strange in news.items():
-            if name not in self._nodes and strange.jobs:
-                self._put_again(self._release(name))  # a node that was given up still takes jobs
+        for copy in [copy for copy in self._copies if copy.done()]:
+            outcome = self._copies.pop(copy)
+            try:
+                copy.result()
+            except DamagedError as error:
+                done += self._broken(outcome.job, str(error))
+                self._unsent.append(outcome.job)
+            else:
+                done.append(self._done(outcome))
         return done
 
-    def _replace(self, name: str, reason: str) -> list[Outcome]:
+    def _mourn(self, lost: Lost) -> list[Outcome]:
         """Put the jobs of a lost node back, and return those that are given up.
 
         Raises:
             UserError: Nodes die before they play anything.
         """
-        node = self._nodes.pop(name)
-        ray.kill(node.actor)
-        held = self._release(name)
-        done: list[Outcome] = []
-        if not node.broke_down:
-            playing = held[: self._config.environments_per_worker]
-            self._deaths += not playing
-            if self._deaths >= _DEATHS_IN_A_ROW:
-                raise UserError(f"{reason}; it had played nothing, the third in a row")
-            _log.warning(
-                "%s is lost: %s; it played %s",
-                name,
-                reason,
-                ", ".join(j.id for j in playing) or "-",
-            )
-            for job in playing:
-                done += self._broken(job, reason)
-        self._put_again(held)
-        self._hire()
-        return done
+        held = self._release(lost.name)
+        self._unsent += held
+        if lost.broke_down:
+            return []
+        playing = held[: self._config.environments_per_worker]
+        names = ", ".join(job.id for job in playing) or "nothing"
+        _log.warning("%s is lost, it played %s: %s", lost.name, names, lost.reason)
+        self._deaths += not playing
+        if self._deaths >= _DEATHS_IN_A_ROW:
+            raise UserError(f"{lost.reason}\nit had played nothing, the third node in a row")
+        return [outcome for job in playing for outcome in self._broken(job, lost.reason)]
 
-    def _release(self, name: str) -> list[RolloutJob]:
+    def _release(self, name: str) -> Sequence[RolloutJob]:
+        """Return the jobs that a node had, which the queue then forgets."""
         texts: list[str] = ray.get(self._queue.release.remote(name))
         jobs = [parse(JobMessage, text).to_job() for text in texts]
         return [job for job in jobs if job.id in self._jobs]
-
-    def _put_again(self, jobs: Sequence[RolloutJob]) -> None:
-        again = [job for job in jobs if job.id in self._jobs]
-        self._unsent += [JobMessage.of(job).model_dump_json() for job in again]
 
     def _broken(self, job: RolloutJob, reason: str) -> list[Outcome]:
         """Return the outcome of a job that broke down once too often, and nothing before that."""
         outcome = self._retries.broke_down(job, reason) if job.id in self._jobs else None
         return [self._done(outcome)] if outcome else []
 
+    def _done(self, outcome: Outcome) -> Outcome:
+        del self._jobs[outcome.job.id]
+        return outcome
+
     def _stop(self) -> None:
-        for node in self._nodes.values():
-            ray.kill(node.actor)
-        if self._nodes:  # a node without its queue complains
-            lives = [node.life for node in self._nodes.values()]
-            ray.wait(lives, num_returns=len(lives), timeout=_END_WITHIN_S)
+        self._nodes.stop()  # before their queue, whose end would otherwise be an error to them
+        self._renderers.stop()
         ray.kill(self._queue)
-        self._copiers.shutdown(cancel_futures=True)
+        self._storage.close()
 
-    # ---- the storage -----------------------------------------------------------------------------
-
-    def _claim_prefix(self) -> str:
-        """Return under which name the storage has the round, the same at every start of it.
-
-        A round that is begun afresh gets another name, so that it never finds old episodes.
-        """
-        path = self._folder / _STORAGE_KEY
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(path, f"{self._folder.name}-{secrets.token_hex(8)}\n")
-        self._prefix = path.read_text().strip()
-        return self._prefix
-
-    def _adopt_from_storage(self) -> None:
-        """Bring what the storage has and this machine has not: a runner was killed before it could.
-
-        Whoever opens the round checks these episodes before they are entered.
-        """
-        if self._storage is None:
-            return
-        names = self._storage.sizes(f"{self._prefix}/{EPISODES}")
-        folder = self._folder / EPISODES
-        missing = [Path(name).stem for name in names if not (folder / name).exists()]
-        for copy in [self._fetch(rollout_id, None) for rollout_id in missing]:
-            copy.result()
-
-    def _bring_student(self) -> str | None:
-        """Return where in the storage the student's checkpoint is, having brought it there."""
+    def _order(self) -> str:
+        """Return what the nodes must know of the round."""
         student = self._config.student
-        if self._storage is None or student is None:
-            return None
-        from trainer.checkpoint import resolve_checkpoint  # needs torch
-
-        checkpoint = resolve_checkpoint(self._loaded.root / Path(student.checkpoint).expanduser())
-        prefix = f"checkpoints/{checkpoint.weights_sha256}"
-        self._storage.put_folder(checkpoint.folder, prefix)
-        return prefix
+        checkpoint = self._loaded.root / Path(student.checkpoint).expanduser() if student else None
+        order = RoundOrder.of(
+            self._loaded,
+            folder=self._storage.shared_folder,
+            prefix=self._storage.prefix,
+            student=self._storage.put_student(checkpoint) if checkpoint else None,
+            renderers=self._renderers.names,
+        )
+        return order.model_dump_json()
 
 
 def _new_queue(name: str) -> ActorHandle:
@@ -378,12 +252,3 @@ def _new_queue(name: str) -> ActorHandle:
                     "or choose another cluster.teacher_queue_name"
                 ) from error
             time.sleep(0.5)
-
-
-def _why(life: ray.ObjectRef) -> str:
-    """Return why a node has ended."""
-    try:
-        ray.get(life)
-    except RayError as error:
-        return str(error).strip()
-    return "a node ended"

@@ -16,6 +16,10 @@ class RenderConfig(Strict):
     """Pictures that are generated at once."""
     max_wait_s: NonNegativeFloat = 0.02
     """How long the first request of a batch waits for others."""
+    timeout_s: PositiveFloat = 300.0
+    """A teacher node that gets no answer for so long asks another render node."""
+    gpus: NonNegativeFloat = 0.0
+    """What a render node takes of its machine's GPUs."""
 
 
 class ClusterConfig(Strict):

@@ -37,6 +37,10 @@ _PAUSES_S = (0.2, 1.0, 4.0)
 """Between attempts at what a shaky network makes fail."""
 
 
+class DamagedError(DataError):
+    """A file is not what was once written, or is gone."""
+
+
 class Storage:
     """The files below one URL. Threads may share it.
 
@@ -87,7 +91,8 @@ class Storage:
             sha256: What its hash must be, where that is known.
 
         Raises:
-            DataError: It is missing, or damaged.
+            DamagedError: It is missing, or damaged.
+            DataError: It cannot be read, or there is no room for it.
         """
         self._persistently(f"reading {key}", lambda: self._get(self._path(key), target, sha256))
 
@@ -166,7 +171,7 @@ class Storage:
             except (ConfigError, DataError):
                 raise
             except FileNotFoundError as error:
-                raise DataError(f"{self.url}: {doing}: there is no such file") from error
+                raise DamagedError(f"{self.url}: {doing}: there is no such file") from error
             except Exception as error:  # each file system has errors of its own
                 self._here.files = None  # the connection may be broken
                 full = getattr(error, "errno", None) in _FULL
@@ -212,7 +217,7 @@ class Storage:
             part.unlink()
             if done:  # what was there before may be to blame
                 raise OSError("the copy does not match its hash")
-            raise DataError(f"{self.url}: {path} is damaged: its hash is not the one on record")
+            raise DamagedError(f"{self.url}: {path} is damaged: its hash is not the one on record")
         fsync_path(part)
         part.replace(target)
         fsync_path(target.parent)

@@ -20,8 +20,10 @@ from ray.exceptions import RayError
 
 from data_collection.cluster.actors import find
 from data_collection.cluster.messages import JobMessage, RoundOrder, loaded_of, parse, to_report
+from data_collection.cluster.news import Beat
+from data_collection.cluster.render_node import RemoteGenerator
+from data_collection.cluster.schema import ClusterConfig
 from data_collection.cluster.storage import Storage
-from data_collection.cluster.teacher_queue import Beat
 from data_collection.episodes.writer import episode_path
 from data_collection.player import Message, Outcome, play
 from data_collection.schema import CollectConfig
@@ -33,8 +35,6 @@ _TAKE_WAIT_S = 5.0
 """How long the queue may keep a node waiting before it asks again."""
 
 _PREFETCHED_JOBS = 2
-
-_PROJECT = Path(__file__).parents[2]
 
 
 def capacity(config: CollectConfig) -> int:
@@ -58,19 +58,29 @@ class TeacherNode:
     def play(self) -> None:
         """Play: the whole life of a node. What goes wrong is reported to the queue."""
         order = self._order
-        here = Path(order.root)
-        loaded = loaded_of(order, here if here.is_dir() else _PROJECT)
+        loaded = loaded_of(order)
+        generator = self._generator(loaded.config.cluster)
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="teacher_")))
             folder = Path(order.folder) if order.folder else scratch / "round"
             deliver = _Delivery(loaded.config.cluster.storage, folder, order.prefix)
-            channel = stack.enter_context(QueueChannel(self._name, loaded.config, deliver))
+            channel = stack.enter_context(
+                QueueChannel(self._name, loaded.config, deliver, generator)
+            )
             try:
                 loaded = _with_student(loaded, order, scratch / "student")
             except UserError as error:
                 channel.send(error)
                 return
-            play(loaded, folder, channel)
+            play(loaded, folder, channel, generator)
+
+    def _generator(self, cluster: ClusterConfig) -> RemoteGenerator | None:
+        """Return the render nodes, None when there are none: then pictures are generated here."""
+        names = self._order.renderers
+        if not names:
+            return None
+        first = int(self._name.rpartition("_")[2])
+        return RemoteGenerator(names, first, cluster.render.timeout_s)
 
 
 class QueueChannel:
@@ -82,18 +92,24 @@ class QueueChannel:
         name: The node's.
         config: The round's configuration.
         deliver: Called with an outcome before it is reported.
+        generator: The render nodes, if there are any.
     """
 
     def __init__(
-        self, name: str, config: CollectConfig, deliver: Callable[[Outcome], None]
+        self,
+        name: str,
+        config: CollectConfig,
+        deliver: Callable[[Outcome], None],
+        generator: RemoteGenerator | None,
     ) -> None:
         self._name = name
         self._queue = find(config.cluster.teacher_queue_name)
         self._capacity = capacity(config)
         self._heartbeat_s = config.cluster.heartbeat_s
         self._deliver = deliver
+        self._generator = generator
         self._jobs: queue.SimpleQueue[RolloutJob | None] = queue.SimpleQueue()
-        self._held = 0
+        self._held: set[str] = set()
         self._reported = threading.Condition()
         self._ended = threading.Event()
         self._waited_s = 0.0
@@ -128,7 +144,7 @@ class QueueChannel:
         sent = self._queue.report.remote(self._name, [to_report(message)], done)
         if isinstance(message, Outcome):
             with self._reported:
-                self._held -= 1
+                self._held.discard(message.job.id)
                 self._reported.notify()
         else:
             ray.get(sent)  # the last message has to go out before the process ends
@@ -137,20 +153,23 @@ class QueueChannel:
         try:
             while not self._ended.is_set():
                 with self._reported:
-                    self._reported.wait_for(lambda: self._held < self._capacity)
-                    room = self._capacity - self._held
-                taken = ray.get(self._queue.take.remote(self._name, room, _TAKE_WAIT_S))
+                    self._reported.wait_for(lambda: len(self._held) < self._capacity)
+                    held = sorted(self._held)
+                room = self._capacity - len(held)
+                taken = ray.get(self._queue.take.remote(self._name, held, room, _TAKE_WAIT_S))
+                jobs = [parse(JobMessage, text).to_job() for text in taken]
                 with self._reported:
-                    self._held += len(taken)
-                for text in taken:
-                    self._jobs.put(parse(JobMessage, text).to_job())
+                    self._held |= {job.id for job in jobs}
+                for job in jobs:
+                    self._jobs.put(job)
         except RayError:
             self._jobs.put(None)
 
     def _beat(self) -> None:
         try:
             while True:
-                beat = Beat(waited_s=self._waited_s)
+                rendering_s = self._generator.waited_s if self._generator else 0.0
+                beat = Beat(waited_s=self._waited_s, rendering_s=rendering_s)
                 ray.get(self._queue.beat.remote(self._name, beat.model_dump_json()))
                 if self._ended.wait(self._heartbeat_s):
                     return

@@ -15,40 +15,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pydantic import NonNegativeFloat
-
 from data_collection.cluster.messages import JobMessage, parse
-from trainer.schema import Strict
-
-
-class NodeNews(Strict):
-    """What is known of one node; times are seconds ago."""
-
-    silent_s: NonNegativeFloat
-    playing_s: NonNegativeFloat
-    """Since it took the oldest job that it has, or reported the one before."""
-    jobs: int
-    waited_s: NonNegativeFloat
-    """Seconds, of its whole life, in which it had no job."""
-    rendering_s: NonNegativeFloat
-    """Seconds, of its whole life, in which it waited for render nodes."""
-
-
-class News(Strict):
-    """What happened since the runner asked last."""
-
-    generation: str
-    """Of the queue: another one has lost all jobs."""
-    reports: list[tuple[str, str]]
-    """A node and its report."""
-    nodes: dict[str, NodeNews]
-
-
-class Beat(Strict):
-    """A node's sign of life."""
-
-    waited_s: NonNegativeFloat = 0.0
-    rendering_s: NonNegativeFloat = 0.0
+from data_collection.cluster.news import Beat, QueueNews, TeacherNews
 
 
 @dataclass
@@ -83,8 +51,13 @@ class TeacherQueue:
             self._jobs_came.notify_all()
         return self._generation
 
-    async def take(self, name: str, most: int, wait_s: float) -> list[str]:
-        """Return up to ``most`` jobs for a node; none when none came within ``wait_s`` seconds."""
+    async def take(self, name: str, held: Sequence[str], most: int, wait_s: float) -> list[str]:
+        """Return up to ``most`` jobs for a node; none when none came within ``wait_s`` seconds.
+
+        ``held`` are the ids of those that it has: what it should have, too, got lost on its way.
+        """
+        node = self._heard(name)
+        self._waiting += [node.jobs.pop(job) for job in node.jobs.keys() - set(held)]
         async with self._jobs_came:
             try:
                 await asyncio.wait_for(
@@ -116,7 +89,7 @@ class TeacherQueue:
         self._heard(name).beat = parse(Beat, beat)
 
     async def news(self, wait_s: float) -> str:
-        """Return ``News`` as JSON, as soon as there are reports or ``wait_s`` seconds went by."""
+        """Return ``QueueNews`` as JSON once there are reports, or ``wait_s`` seconds went by."""
         async with self._reports_came:
             with suppress(TimeoutError):
                 await asyncio.wait_for(
@@ -125,16 +98,16 @@ class TeacherQueue:
             reports, self._reports = self._reports, []
         now = self._clock()
         nodes = {
-            name: NodeNews(
+            name: TeacherNews(
                 silent_s=now - node.heard,
                 playing_s=now - node.since if node.jobs else 0.0,
                 jobs=len(node.jobs),
-                waited_s=node.beat.waited_s,
-                rendering_s=node.beat.rendering_s,
+                beat=node.beat,
             )
             for name, node in self._nodes.items()
         }
-        return News(generation=self._generation, reports=reports, nodes=nodes).model_dump_json()
+        news = QueueNews(generation=self._generation, reports=reports, nodes=nodes)
+        return news.model_dump_json()
 
     async def release(self, name: str) -> list[str]:
         """Forget a node, and return the jobs that it had, in the order in which it took them."""
