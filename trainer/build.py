@@ -170,7 +170,8 @@ def build_run(
     check_optims(experiment)
     for spec in config.logging:
         loggers.get(spec.type)  # they open files, so they are built only when training starts
-    dataset = dataset or build_dataset(experiment, experiment.root)
+    if dataset is None:
+        dataset = build_dataset(experiment, experiment.root)
     resuming = statistics is not None
     start = _warm_start(experiment)
     if statistics is None and start and config.normalization.on_warm_start == "keep":

@@ -7,7 +7,8 @@ A checkpoint is a folder ``epoch_{N}`` (N completed epochs) or ``interrupt``:
     config.yaml           the resolved experiment; itself a valid --train_config
     resolved.yaml         the resolved model components, the data's environment, the project root
     normalization.json    the statistics of the policy's normaliser
-    manifest.json         format version, step, hashes of the files above, versions
+    manifest.json         format version, step, hashes of the files above and below, versions
+    *.safetensors         what else a run keeps: the history of an on-line distillation
     metrics.json          validation and evaluation figures, written after the rest
 """
 
@@ -21,7 +22,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,8 +93,11 @@ def save_checkpoint(
     texts: Mapping[str, str],
     step: int,
     epoch: int,
+    attachments: Sequence[Path] = (),
 ) -> Path:
     """Write ``save_dir/name`` so that it is either whole or not there, and return it.
+
+    ``attachments`` are files on the same disk that move into it.
 
     Raises:
         CheckpointError: the disk is full; nothing half-written stays, older checkpoints do.
@@ -107,6 +111,8 @@ def save_checkpoint(
         torch.save(dict(training_state), temporary / TRAINING_STATE)
         for file, text in texts.items():
             (temporary / file).write_text(text)
+        for path in attachments:
+            path.rename(temporary / path.name)
         _write_manifest(temporary, step=step, epoch=epoch)
         for path in [*temporary.iterdir(), temporary]:
             fsync_path(path)

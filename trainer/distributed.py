@@ -40,6 +40,12 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def all_reduce_max(self, values: Tensor) -> Tensor:
+        """Return the largest of all ranks' ``values``, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values
+
     def gather_objects(self, value: T) -> list[T]:
         """Return every rank's value on rank 0, and an empty list elsewhere."""
         if self.world_size == 1:

@@ -25,6 +25,8 @@ TASK = "task"
 EPISODE_INDEX = "episode_index"
 FRAME_INDEX = "frame_index"
 ROUND_INDEX = "round_index"
+EPISODE_START = "episode_start"
+MEMORY_PREFIX = "memory."
 
 EVALUATION_SEED_START = 10_000_000
 """Evaluation seeds start here; data collection refuses seeds from here on."""

@@ -18,6 +18,15 @@ episode_index, frame_index,     (B,)                int64      bookkeeping
 round_index
 ==============================  ==================  =========  ====================================
 
+A policy with a memory learns from windows of an episode (on-line distillation), in which step l of
+the observations goes with step l of the targets. It names ``episode_start`` in ``needs``:
+
+==============================  ==================  =========  ====================================
+observation.state, action       (B, L, …)           float32    L consecutive steps
+episode_start                   (B, L)              bool       True where an episode begins
+memory.<name>                   (B, …)              float32    its memory before the first step
+==============================  ==================  =========  ====================================
+
 At the start of an episode the missing history repeats the first observation. Padded targets are a
 suffix of the chunk and repeat its last valid action; every loss masks them.
 """
@@ -38,9 +47,11 @@ from trainer.environment import ACTION as ACTION
 from trainer.environment import ACTION_IS_PAD as ACTION_IS_PAD
 from trainer.environment import DEPTH_PREFIX as DEPTH_PREFIX
 from trainer.environment import EPISODE_INDEX as EPISODE_INDEX
+from trainer.environment import EPISODE_START as EPISODE_START
 from trainer.environment import EVALUATION_SEED_START as EVALUATION_SEED_START
 from trainer.environment import FRAME_INDEX as FRAME_INDEX
 from trainer.environment import IMAGE_PREFIX as IMAGE_PREFIX
+from trainer.environment import MEMORY_PREFIX as MEMORY_PREFIX
 from trainer.environment import ROUND_INDEX as ROUND_INDEX
 from trainer.environment import STATE as STATE
 from trainer.environment import TASK as TASK

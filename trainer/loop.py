@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class TrainLoop:
         self.config = run.config.train
         self.ranks = ranks
         self.policy = run.policy
+        self.resumed_from: Checkpoint | None = None
         self.step = 0
         self.order = SampleOrder(
             run.training_samples,
@@ -88,13 +90,7 @@ class TrainLoop:
             CheckpointError: a checkpoint could not be written.
             Interrupted: SIGTERM or Ctrl-C; ``interrupt/`` was saved.
         """
-        if self.config.compile:
-            # The components, not the policy: a policy's forward draws noise and counts steps,
-            # which would only break the graph. Names of weights stay as they are.
-            for component in self.policy.components.values():
-                component.compile()
-        self.wrapped = self.ranks.wrap(self.policy)
-        self._set_training_mode()
+        self.prepare()
         batches = self._batches()
         with (
             Reviewer(self.run, self.ranks, self.state.acting_components, self.step) as reviewer,
@@ -113,12 +109,22 @@ class TrainLoop:
                 saved = self._end_epoch(epoch, reviewer) if epoch else False
                 if stopping:
                     if not saved:
-                        self._save(INTERRUPT, self.step // self.steps_per_epoch)
+                        self.save(INTERRUPT, self.step // self.steps_per_epoch)
                     raise Interrupted(
                         stop.signal_number or 15,
                         f"stopped at step {self.step} of {self.total_steps} and saved; start the "
                         "same command again to go on",
                     )
+
+    def prepare(self) -> None:
+        """Compile and wrap the policy, as the configuration and the ranks ask; before any step."""
+        if self.config.compile:
+            # The components, not the policy: a policy's forward draws noise and counts steps,
+            # which would only break the graph. Names of weights stay as they are.
+            for component in self.policy.components.values():
+                component.compile()
+        self.wrapped = self.ranks.wrap(self.policy)
+        self.set_training_mode()
 
     def train_step(self, batches: Iterator[Batch], stop_signal: int = 0) -> bool:
         """Do one optimizer step; return whether any rank was asked to stop.
@@ -196,7 +202,8 @@ class TrainLoop:
             batch = augment(batch, self.generator)
         return batch
 
-    def _set_training_mode(self) -> None:
+    def set_training_mode(self) -> None:
+        """Put the policy into training mode, except for what is frozen."""
         self.policy.train()
         for name, override in self.run.config.model.component_optims.items():
             if override.freeze:  # frozen batch statistics too
@@ -261,7 +268,7 @@ class TrainLoop:
         last = self.step == self.total_steps
         save = last or epoch % self.epochs_per_save == 0
         if save:
-            self._save(f"epoch_{epoch}", epoch)
+            self.save(f"epoch_{epoch}", epoch)
         reviewer.review(self.step, epoch, last=last)
         if save:
             reviewer.record(epoch)
@@ -269,7 +276,8 @@ class TrainLoop:
                 prune_checkpoints(self.run.save_dir, self.config.checkpoints)
         return save
 
-    def _save(self, name: str, epoch: int) -> None:
+    def save(self, name: str, epoch: int, attachments: Sequence[Path] = ()) -> None:
+        """Write a checkpoint, into which ``attachments`` move; every rank must call this."""
         self._check_finite()
         training_state = self.state.capture(self.step, self.step * self.order.global_batch)
         if self.ranks.is_main:
@@ -281,11 +289,13 @@ class TrainLoop:
                 texts=self.run.checkpoint_texts(),
                 step=self.step,
                 epoch=epoch,
+                attachments=attachments,
             )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on exactly where ``checkpoint`` was saved."""
         self.step = self.state.restore(checkpoint)
+        self.resumed_from = checkpoint
 
 
 def _collated_already(batch: Batch) -> Batch:

@@ -48,14 +48,27 @@ class AffineNormalizer(Normalizer):
         action_transform: ActionTransform,
     ) -> None:
         super().__init__()
-        self.statistics = dict(statistics)
         self.clip = config.clip
         self.action_transform = action_transform
-        for name, key, mode in (("state", STATE, config.state), ("action", ACTION, config.action)):
-            shift, scale = _affine(self.statistics[key], mode, config.std_floor)
+        self._config = config
+        for name, key in (("state", STATE), ("action", ACTION)):
+            shape = statistics[key].mean.shape
             # Not persistent: the checkpoint keeps the float64 statistics in normalization.json.
-            self.register_buffer(f"{name}_shift", shift, persistent=False)
-            self.register_buffer(f"{name}_scale", scale, persistent=False)
+            self.register_buffer(f"{name}_shift", torch.zeros(shape), persistent=False)
+            self.register_buffer(f"{name}_scale", torch.ones(shape), persistent=False)
+        self.update(statistics)
+
+    def update(self, statistics: Mapping[str, FeatureStatistics]) -> None:
+        """Take over other statistics, in place."""
+        self.statistics = dict(statistics)
+        config = self._config
+        for shift, scale, key, mode in (
+            (self.state_shift, self.state_scale, STATE, config.state),
+            (self.action_shift, self.action_scale, ACTION, config.action),
+        ):
+            new_shift, new_scale = _affine(self.statistics[key], mode, config.std_floor)
+            shift.copy_(new_shift)
+            scale.copy_(new_scale)
 
     def normalize(self, batch: Batch) -> Batch:
         """Return a copy of ``batch`` with normalised state and, if present, action."""

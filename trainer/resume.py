@@ -30,6 +30,7 @@ from trainer.checkpoint import (
 from trainer.config import config_differences, load_config
 from trainer.distributed import Ranks
 from trainer.errors import CheckpointError, ConfigError
+from trainer.interfaces import Dataset
 from trainer.loop import TrainLoop
 from trainer.normalization import statistics_from_json
 from trainer.schema import ExperimentConfig
@@ -40,7 +41,9 @@ _MAY_DIFFER = ("train.epochs", "train.steps", "logging", "data.num_workers", "ev
 
 
 @contextmanager
-def started_run(experiment: Experiment, ranks: Ranks, resume: str) -> Iterator[TrainLoop]:
+def started_run(
+    experiment: Experiment, ranks: Ranks, resume: str, dataset: Dataset | None = None
+) -> Iterator[TrainLoop]:
     """Enter a run that is ready to train; its folder is locked until the end.
 
     Args:
@@ -48,6 +51,7 @@ def started_run(experiment: Experiment, ranks: Ranks, resume: str) -> Iterator[T
         ranks: This process's place among the ranks.
         resume: ``auto`` (the newest checkpoint in ``save_dir``, if any), ``never``, or the folder
             of a checkpoint.
+        dataset: Takes the place of the experiment's own data.
 
     Raises:
         ConfigError: the configuration differs from the one the checkpoint was trained with, or
@@ -62,7 +66,7 @@ def started_run(experiment: Experiment, ranks: Ranks, resume: str) -> Iterator[T
         statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
     if experiment.config.train.threads:
         torch.set_num_threads(experiment.config.train.threads)
-    run = build_run(experiment, statistics)
+    run = build_run(experiment, statistics, dataset)
     if checkpoint:
         _refuse_other_components(run, checkpoint)
     run.policy.to(ranks.device)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from components.models.contracts import Trunk
 from trainer.registry import models
 
-Activation = Literal["gelu", "relu", "tanh"]
+Activation = Literal["elu", "gelu", "relu", "tanh"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "elu": nn.ELU,
     "gelu": nn.GELU,
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -23,8 +24,8 @@ class MLP(Trunk):
 
     Args:
         inputs: Numbers going in.
-        width: Width of every layer, and of the features coming out.
-        layers: Number of layers.
+        width: Width of every layer, or of each; the last one is that of the features coming out.
+        layers: Number of layers; left out where each one's width is given.
         dropout: Share of each layer's output that is dropped in training.
         activation: ``gelu``, ``relu``, or ``tanh`` as in the networks of classic control.
     """
@@ -33,15 +34,18 @@ class MLP(Trunk):
         self,
         *,
         inputs: PositiveInt,
-        width: PositiveInt,
-        layers: PositiveInt,
+        width: PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)],
+        layers: PositiveInt | None = None,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         activation: Activation = "gelu",
     ) -> None:
         super().__init__()
+        if isinstance(width, int) == (layers is None):
+            raise ValueError("give one width and the number of layers, or a list of widths alone")
+        widths = width if isinstance(width, list) else [width] * (layers or 0)
         self.inputs = inputs
-        self.features = width
-        sizes = [inputs] + [width] * layers
+        self.features = widths[-1]
+        sizes = [inputs, *widths]
         self.layers = nn.Sequential()
         for before, after in pairwise(sizes):
             layer = [nn.Linear(before, after), ACTIVATIONS[activation](), nn.Dropout(dropout)]

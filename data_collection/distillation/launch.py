@@ -1,0 +1,42 @@
+"""From a configuration to a finished distillation."""
+
+from __future__ import annotations
+
+from data_collection.distillation.online_data import OnlineData
+from data_collection.distillation.runner import DistillationRunner
+from data_collection.distillation.schema import DistillConfig
+from data_collection.distillation.setting import make_setting
+from data_collection.distillation.student import plan_lessons, student_experiment
+from data_collection.distillation.vec_env import VecEnv
+from trainer.config import Loaded
+from trainer.distributed import Ranks
+from trainer.resume import started_run
+
+
+def distill(
+    loaded: Loaded[DistillConfig], ranks: Ranks, resume: str = "auto", env: VecEnv | None = None
+) -> DistillationRunner:
+    """Run a distillation to its end and return the runner.
+
+    Args:
+        loaded: What to do.
+        ranks: This process's place among the ranks.
+        resume: As for ``trainer.resume.started_run``.
+        env: Takes the place of the configuration's environment, such as one of Isaac Lab that is
+            wrapped for RSL-RL.
+
+    Raises:
+        ConfigError: Something does not fit; nothing has been trained or overwritten then.
+        CheckpointError: The teacher's checkpoint, or the one to resume, cannot be used.
+        DataError: The environment gave values that are not finite.
+        TrainingDivergedError: A loss or gradient was not finite.
+        Interrupted: The run was asked to stop, and saved.
+    """
+    plan = plan_lessons(loaded)
+    setting = make_setting(loaded, ranks, env)
+    experiment = student_experiment(loaded, plan)
+    data = OnlineData(loaded.config.interface.to_interface())
+    with started_run(experiment, ranks, resume, data) as loop:
+        runner = DistillationRunner(loaded, plan, setting, loop, ranks)
+        runner.run()
+    return runner

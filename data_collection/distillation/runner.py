@@ -1,0 +1,292 @@
+"""A whole on-line distillation: collect, append to the history, learn, report; again and again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+
+from data_collection.distillation.acting_student import ActingStudent
+from data_collection.distillation.collector import Collector
+from data_collection.distillation.console import announce_history, announce_iteration
+from data_collection.distillation.history import History, Layout
+from data_collection.distillation.lessons import LessonPlan, Lessons
+from data_collection.distillation.memory_check import check_fits
+from data_collection.distillation.phases import Phases
+from data_collection.distillation.running_statistics import RunningStatistics
+from data_collection.distillation.schema import DistillConfig
+from data_collection.distillation.setting import Setting
+from data_collection.distillation.snapshot import (
+    Part,
+    clear_pending,
+    read_snapshot,
+    write_snapshot,
+)
+from data_collection.distillation.student_evaluation import Performance
+from data_collection.distillation.vec_env import SavesState
+from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints
+from trainer.config import Loaded, config_differences, load_config
+from trainer.distributed import Ranks
+from trainer.errors import ConfigError
+from trainer.interfaces import ACTION, STATE
+from trainer.loop import TrainLoop
+from trainer.normalization import AffineNormalizer
+from trainer.review import Reviewer
+from trainer.seeding import stream_seed
+from trainer.stopping import Interrupted, StopRequest
+from trainer.yaml_file import to_yaml
+
+_log = logging.getLogger(__name__)
+
+DISTILLATION = "distillation.yaml"
+_MAY_DIFFER = ("iterations", "logging", "evaluation", "train")
+"""What may be another value when a run is resumed; the trainer itself looks at ``train``."""
+_DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+class DistillationRunner:
+    """Runs the iterations of one configuration; the trainer's loop takes the optimizer steps.
+
+    Args:
+        loaded: The configuration.
+        plan: How the student learns.
+        setting: Environment, observations, teacher.
+        loop: The student's training, at its first step or where it is resumed.
+        ranks: This process's place among the ranks.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded[DistillConfig],
+        plan: LessonPlan,
+        setting: Setting,
+        loop: TrainLoop,
+        ranks: Ranks,
+    ) -> None:
+        self.loaded, self.config = loaded, loaded.config
+        self.loop, self.ranks, self.setting = loop, ranks, setting
+        self.iteration = 0
+        """Iterations done."""
+        config, policy, device = self.config, loop.policy, ranks.device
+        seed = config.seed if ranks.rank == 0 else stream_seed(config.seed, "rank", ranks.rank)
+        self.phases = Phases(config.algorithm, config.iterations)
+        generator = torch.Generator(device).manual_seed(stream_seed(seed, "collection"))
+        self.student = ActingStudent(
+            policy, loop.run.interface, config.num_envs, generator, device
+        )
+        self.history = self._history(plan)
+        self.lessons = Lessons(self.history, plan, self.student.remember, seed)
+        self.statistics = {
+            STATE: RunningStatistics(config.interface.state, ranks),
+            ACTION: RunningStatistics(config.interface.action, ranks),
+        }
+        self.collector = Collector(
+            setting.env,
+            setting.teacher,
+            self.student,
+            self.history,
+            sees=setting.sees,
+            knows=setting.knows,
+            generator=generator,
+        )
+        self.teacher_performance: Performance | None = None
+        self._seconds = {"collection": 0.0, "learning": 0.0}
+        self._reported = 0
+        if loop.resumed_from:
+            self._resume(loop.resumed_from)
+
+    def run(self) -> None:
+        """Run to the last iteration.
+
+        Raises:
+            DataError: The environment gave values that are not finite.
+            TrainingDivergedError: A loss or gradient was not finite.
+            Interrupted: SIGTERM or Ctrl-C; ``interrupt/`` was saved.
+        """
+        announce_history(self.history, self.config.algorithm.use_dagger)
+        self.loop.prepare()
+        acting = self.loop.state.acting_components
+        with (
+            Reviewer(self.loop.run, self.ranks, acting, self.iteration) as reviewer,
+            StopRequest() as stop,
+        ):
+            while self.iteration < self.config.iterations:
+                self._iterate()
+                self._review(reviewer)
+                asked = torch.tensor(float(stop.signal_number), device=self.ranks.device)
+                stopping = bool(self.ranks.all_reduce_sum(asked))
+                last = self.iteration == self.config.iterations
+                saved = last or self.iteration % self.config.train.save_every == 0
+                if saved or stopping:
+                    self._save(f"epoch_{self.iteration}" if saved else INTERRUPT)
+                if stopping and not last:
+                    raise Interrupted(
+                        stop.signal_number or 15,
+                        f"stopped after iteration {self.iteration} of {self.config.iterations} and "
+                        "saved; start the same command again to go on",
+                    )
+
+    def _iterate(self) -> None:
+        """Collect, append, and learn from what was drawn."""
+        banner = self.phases.banner(self.iteration)
+        if banner and self.ranks.is_main:
+            _log.info("%s", banner)
+        start = time.perf_counter()
+        self.loop.policy.eval()
+        rows_tnw = self.collector.collect(self.phases.at(self.iteration))
+        fields = self.history.ring.split(rows_tnw.flatten(0, 1))
+        for key, statistics in self.statistics.items():
+            statistics.add(fields[key].float())
+        self._normalize()
+        collected = time.perf_counter()
+        self.loop.set_training_mode()
+        batches = self.lessons.batches(self.iteration)
+        for _ in range(self.lessons.plan.batches(self.iteration)):
+            self.loop.train_step(batches)
+        self.iteration += 1
+        self._seconds["collection"] += collected - start
+        self._seconds["learning"] += time.perf_counter() - collected
+
+    def _normalize(self) -> None:
+        normalizer = self.loop.policy.normalizer
+        if isinstance(normalizer, AffineNormalizer):
+            normalizer.update({key: value.statistics() for key, value in self.statistics.items()})
+
+    # ---- reporting -----------------------------------------------------------------------------
+
+    def _review(self, reviewer: Reviewer) -> None:
+        evaluation, last = self.config.evaluation, self.iteration == self.config.iterations
+        figures: dict[str, float] = {}
+        if self.iteration % self.config.train.log_every == 0 or last:
+            figures |= self._figures()
+        if evaluation and (self.iteration % evaluation.every == 0 or last) and self.ranks.is_main:
+            figures |= self._evaluate()
+        if not figures:
+            return
+        reviewer.log(self.iteration, figures)
+        if self.ranks.is_main and "Loss/behavior" in figures:
+            done = self.iteration - 1
+            dagger = self.config.algorithm.use_dagger
+            announce_iteration(done, self.phases.at(done), self.history, figures, dagger)
+
+    def _figures(self) -> dict[str, float]:
+        """Return the figures of the iterations since the last report, under their names."""
+        phase = self.phases.at(self.iteration - 1)
+        iterations = self.iteration - self._reported
+        steps = iterations * self.config.block * self.ranks.world_size
+        learnt = self.loop.meter.samples * self.ranks.world_size
+        if self.lessons.plan.has_memory:
+            learnt *= self.config.steps_per_iteration / len(self.lessons.plan.parts)
+        measured = self.loop.meter.read()
+        collection, learning = self._seconds["collection"], self._seconds["learning"]
+        self._seconds = dict.fromkeys(self._seconds, 0.0)
+        self._reported = self.iteration
+        return {
+            "Distillation/training_phase": float(phase.number),
+            "Distillation/student_share": phase.student_share,
+            "Loss/behavior": measured["train/loss"],
+            **self.collector.episodes.figures(),
+            **self.collector.logged,
+            "Perf/collection_fps": steps / collection,
+            "Perf/learning_fps": learnt / learning,
+            "Perf/total_fps": steps / (collection + learning),
+            "Buffer/size": float(len(self.history)),
+            "Buffer/mean_age": (self.history.blocks - 1) / 2,
+            "Policy/learning_rate": self.loop.optimizer.learning_rate,
+            "Policy/gradient_norm": float(self.loop.guard.norm),
+        }
+
+    def _evaluate(self) -> dict[str, float]:
+        """Return how the student does alone, by itself and as a share of the teacher's reward."""
+        self.loop.policy.eval()
+        if self.teacher_performance is None:
+            self.teacher_performance = self.setting.play_teacher()
+        student = self.setting.play_student(self.loop.policy, self.loop.run.interface)
+        teacher = self.teacher_performance
+        figures = {
+            "Evaluation/mean_reward": student.reward,
+            "Evaluation/mean_episode_length": student.length,
+            "Evaluation/teacher_reward": teacher.reward,
+            "Evaluation/share_of_teacher": student.reward / teacher.reward,
+        }
+        if student.success is not None and teacher.success is not None:
+            figures["Evaluation/success_rate"] = student.success
+            figures["Evaluation/teacher_success_rate"] = teacher.success
+        return figures
+
+    # ---- history and checkpoints ---------------------------------------------------------------
+
+    def _history(self, plan: LessonPlan) -> History:
+        """Return an empty history, having made sure that a full one fits."""
+        config, device = self.config, self.ranks.device
+        memory = self.loop.policy.initial_state(1)
+        if bool(memory) != plan.has_memory:
+            raise ConfigError(
+                f"{self.loaded.at('policy', 'type')}: {config.policy.type} has a memory and does "
+                "not name episode_start in its needs, or the other way round"
+            )
+        carried = plan.has_memory and config.algorithm.memory == "carried"
+        layout = Layout(
+            config.interface.state,
+            config.interface.action,
+            {name: tuple(value.shape[1:]) for name, value in memory.items()} if carried else {},
+            config.num_envs,
+            config.steps_per_iteration,
+        )
+        dtype = _DTYPES[config.algorithm.storage_dtype]
+        check_fits(
+            plan.max_size,
+            layout.bytes_per_transition(dtype),
+            device,
+            self.loaded.at("algorithm", "max_buffer_size"),
+        )
+        return History(
+            layout,
+            max_size=plan.max_size,
+            obs_steps=config.interface.obs_steps,
+            context=plan.context,
+            dtype=dtype,
+            device=device,
+        )
+
+    def _parts(self) -> dict[str, Part]:
+        """Return all that a checkpoint holds beside the student."""
+        parts: dict[str, Part] = {
+            f"statistics.{key}": value for key, value in self.statistics.items()
+        }
+        if self.config.algorithm.save_buffer:
+            parts["history"] = self.history
+        if isinstance(self.setting.env, SavesState):
+            # The environment first: the collector asks it for its observations.
+            parts |= {"environment": self.setting.env, "collector": self.collector}
+        return parts
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Go on where a checkpoint was saved; raise ConfigError when the configuration differs."""
+        saved = load_config(checkpoint.folder / DISTILLATION, DistillConfig).resolved
+        differences = config_differences(saved, self.loaded.resolved, _MAY_DIFFER)
+        if differences:
+            raise ConfigError(
+                f"the configuration is not the one that {checkpoint.folder} was made with:\n  "
+                + "\n  ".join(differences)
+                + "\nput these values back, or choose another folder with --set train.save_dir=…"
+            )
+        self.iteration = read_snapshot(checkpoint, self.ranks, self._parts())
+        self._normalize()
+        self._reported = self.iteration
+        if not isinstance(self.setting.env, SavesState):
+            _log.warning(
+                "the environment cannot save its state: its episodes begin anew, so the run does "
+                "not go on with the same bits"
+            )
+
+    def _save(self, name: str) -> None:
+        save_dir: Path = self.loop.save_dir
+        text = DISTILLATION, to_yaml(self.loaded.resolved)
+        files = write_snapshot(save_dir, self.ranks, self.iteration, self._parts(), text)
+        self.loop.save(name, self.iteration, files)
+        if self.ranks.is_main:
+            clear_pending(save_dir)
+            prune_checkpoints(save_dir, self.config.train.checkpoints)

@@ -1,0 +1,103 @@
+"""What a checkpoint holds beside the student: history, environments, statistics; one file a rank."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainer.checkpoint import Checkpoint
+from trainer.distributed import Ranks
+
+_log = logging.getLogger(__name__)
+
+_PENDING = ".distillation.tmp"
+"""Where files wait until they move into a checkpoint; what a crash leaves is cleared at start."""
+
+
+class Part(Protocol):
+    """Something that can be saved and restored."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything that decides its future."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to what ``state_dict`` returned."""
+        ...
+
+
+def write_snapshot(
+    save_dir: Path, ranks: Ranks, iteration: int, parts: Mapping[str, Part], text: tuple[str, str]
+) -> list[Path]:
+    """Write this rank's file, and return what is to move into the checkpoint (on rank 0).
+
+    Args:
+        save_dir: The run's folder.
+        ranks: Which rank this is; every rank must call this.
+        iteration: How many iterations are done.
+        parts: What is saved, by name.
+        text: Name and content of a text file that goes with it.
+    """
+    folder = save_dir / _PENDING
+    folder.mkdir(exist_ok=True)
+    tensors = {"iteration": torch.tensor(iteration)}
+    for name, part in parts.items():
+        for key, value in part.state_dict().items():
+            # Safetensors refuses tensors that share memory or have gaps.
+            tensors[f"{name}/{key}"] = value.detach().cpu().contiguous()
+    save_file(_unshared(tensors), folder / _file(ranks.rank))
+    ranks.gather_objects(None)  # rank 0 goes on when all have written
+    if not ranks.is_main:
+        return []
+    (folder / text[0]).write_text(text[1])
+    return sorted(folder.iterdir())
+
+
+def clear_pending(save_dir: Path) -> None:
+    """Remove the empty folder in which files waited."""
+    shutil.rmtree(save_dir / _PENDING, ignore_errors=True)
+
+
+def read_snapshot(checkpoint: Checkpoint, ranks: Ranks, parts: Mapping[str, Part]) -> int:
+    """Restore the parts that were saved, and return how many iterations had been done.
+
+    A part that was not saved is left as it is, which is said; so are all of them on a rank that
+    the checkpoint knows nothing of.
+    """
+    file = checkpoint.folder / _file(ranks.rank)
+    found = load_file(file if file.exists() else checkpoint.folder / _file(0))
+    for name, part in parts.items():
+        state = {k.removeprefix(f"{name}/"): v for k, v in found.items() if k.startswith(f"{name}/")}
+        if state and file.exists():
+            part.load_state_dict(state)
+        else:
+            _log.warning(
+                "%s holds no %s for rank %d: it begins anew, so the run does not go on with the "
+                "same bits",
+                checkpoint.folder,
+                name,
+                ranks.rank,
+            )
+    return int(found["iteration"])
+
+
+def _file(rank: int) -> str:
+    return f"distillation_rank_{rank}.safetensors"
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, copied where two of them lie in the same memory."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
