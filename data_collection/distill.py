@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     """Distil from the command line and return the exit code."""
     args = _parser().parse_args(arguments)
     # Imported after parsing, so that --help and a misspelt option answer at once.
-    from data_collection.distillation.launch import distill
+    from data_collection.distillation.launch import enter_distillation
     from data_collection.distillation.student import load_distillation
     from trainer.distributed import join_ranks
     from trainer.registry import load_plugins
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     loaded = load_distillation(args.config, [*args.set, *_overrides(args)])
     with join_ranks(loaded.config.train.device) as ranks:
         try:
-            distill(loaded, ranks, args.resume)
+            with enter_distillation(loaded, ranks, args.resume) as runner:
+                runner.run()
         except Interrupted as interrupted:
             _log.info("%s", interrupted)
             return interrupted.exit_code

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs each peer in an environment of its own: .peers/robomimic, .peers/lerobot, .peers/imitation.
-# Needs `make install` first, for its uv, and some 12 GB of disk.
+# Installs each peer in an environment of its own under .peers/: all of them, or those that are named.
+# Needs `make install` first, for its uv, and some 20 GB of disk for all.
 set -eu
 cd "$(dirname "$0")/../.."
 uv=.venv/bin/uv
 peers=benchmarks/peers
-for peer in robomimic lerobot imitation; do
+for peer in ${*:-robomimic lerobot imitation rsl-rl-lib torchrl}; do
     set -- --override "$peers/unneeded.txt"
     if [ -f "$peers/${peer}_overrides.txt" ]; then
         set -- "$@" --override "$peers/${peer}_overrides.txt"

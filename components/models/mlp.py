@@ -1,5 +1,7 @@
 """A trunk of fully connected layers."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -10,8 +12,9 @@ from components.models.contracts import Trunk
 from trainer.registry import models
 
 Activation = Literal["elu", "gelu", "relu", "tanh"]
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    "elu": nn.ELU,
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    # In place: its gradient then comes from the result, without another exponential.
+    "elu": partial(nn.ELU, inplace=True),
     "gelu": nn.GELU,
     "relu": nn.ReLU,
     "tanh": nn.Tanh,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from data_collection.distillation.online_data import OnlineData
 from data_collection.distillation.runner import DistillationRunner
 from data_collection.distillation.schema import DistillConfig
@@ -13,10 +16,11 @@ from trainer.distributed import Ranks
 from trainer.resume import started_run
 
 
-def distill(
+@contextmanager
+def enter_distillation(
     loaded: Loaded[DistillConfig], ranks: Ranks, resume: str = "auto", env: VecEnv | None = None
-) -> DistillationRunner:
-    """Run a distillation to its end and return the runner.
+) -> Iterator[DistillationRunner]:
+    """Enter a distillation that is ready to run; its folder is locked until the end.
 
     Args:
         loaded: What to do.
@@ -28,15 +32,10 @@ def distill(
     Raises:
         ConfigError: Something does not fit; nothing has been trained or overwritten then.
         CheckpointError: The teacher's checkpoint, or the one to resume, cannot be used.
-        DataError: The environment gave values that are not finite.
-        TrainingDivergedError: A loss or gradient was not finite.
-        Interrupted: The run was asked to stop, and saved.
     """
     plan = plan_lessons(loaded)
     setting = make_setting(loaded, ranks, env)
     experiment = student_experiment(loaded, plan)
     data = OnlineData(loaded.config.interface.to_interface())
     with started_run(experiment, ranks, resume, data) as loop:
-        runner = DistillationRunner(loaded, plan, setting, loop, ranks)
-        runner.run()
-    return runner
+        yield DistillationRunner(loaded, plan, setting, loop, ranks)

@@ -92,7 +92,9 @@ class DistillationRunner:
             generator=generator,
         )
         self.teacher_performance: Performance | None = None
-        self._seconds = {"collection": 0.0, "learning": 0.0}
+        self.seconds_in_all = {"collection": 0.0, "learning": 0.0}
+        """What this process spent on each."""
+        self._seconds_reported = dict(self.seconds_in_all)
         self._reported = 0
         if loop.resumed_from:
             self._resume(loop.resumed_from)
@@ -113,8 +115,8 @@ class DistillationRunner:
             StopRequest() as stop,
         ):
             while self.iteration < self.config.iterations:
-                self._iterate()
-                self._review(reviewer)
+                self.iterate()
+                self.review(reviewer)
                 asked = torch.tensor(float(stop.signal_number), device=self.ranks.device)
                 stopping = bool(self.ranks.all_reduce_sum(asked))
                 last = self.iteration == self.config.iterations
@@ -128,8 +130,8 @@ class DistillationRunner:
                         "saved; start the same command again to go on",
                     )
 
-    def _iterate(self) -> None:
-        """Collect, append, and learn from what was drawn."""
+    def iterate(self) -> None:
+        """Do one iteration: collect, append, and learn from what is drawn."""
         banner = self.phases.banner(self.iteration)
         if banner and self.ranks.is_main:
             _log.info("%s", banner)
@@ -146,8 +148,8 @@ class DistillationRunner:
         for _ in range(self.lessons.plan.batches(self.iteration)):
             self.loop.train_step(batches)
         self.iteration += 1
-        self._seconds["collection"] += collected - start
-        self._seconds["learning"] += time.perf_counter() - collected
+        self.seconds_in_all["collection"] += collected - start
+        self.seconds_in_all["learning"] += time.perf_counter() - collected
 
     def _normalize(self) -> None:
         normalizer = self.loop.policy.normalizer
@@ -156,7 +158,8 @@ class DistillationRunner:
 
     # ---- reporting -----------------------------------------------------------------------------
 
-    def _review(self, reviewer: Reviewer) -> None:
+    def review(self, reviewer: Reviewer) -> None:
+        """Log figures and evaluate, where the iteration that was done last is due."""
         evaluation, last = self.config.evaluation, self.iteration == self.config.iterations
         figures: dict[str, float] = {}
         if self.iteration % self.config.train.log_every == 0 or last:
@@ -180,8 +183,10 @@ class DistillationRunner:
         if self.lessons.plan.has_memory:
             learnt *= self.config.steps_per_iteration / len(self.lessons.plan.parts)
         measured = self.loop.meter.read()
-        collection, learning = self._seconds["collection"], self._seconds["learning"]
-        self._seconds = dict.fromkeys(self._seconds, 0.0)
+        collection, learning = (
+            spent - self._seconds_reported[name] for name, spent in self.seconds_in_all.items()
+        )
+        self._seconds_reported = dict(self.seconds_in_all)
         self._reported = self.iteration
         return {
             "Distillation/training_phase": float(phase.number),

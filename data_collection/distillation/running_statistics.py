@@ -33,9 +33,11 @@ class RunningStatistics:
 
     def add(self, rows_nf: Tensor) -> None:
         """Take in this rank's rows; every rank must call this, with as many rows."""
-        variance, mean = torch.var_mean(rows_nf, dim=0, correction=0)
+        # Not var_mean: along the first dimension it is ten times as slow.
+        mean = rows_nf.mean(dim=0)
+        variance = (rows_nf - mean).square().mean(dim=0).double()
+        mean = mean.double()
         low, high = torch.aminmax(rows_nf, dim=0)
-        mean, variance = mean.double(), variance.double()
         # Sums can be added up over the ranks; a device's own are made into float64 there.
         sums = self._ranks.all_reduce_sum(torch.stack([mean, variance + mean.square()]))
         extremes = self._ranks.all_reduce_max(torch.stack([-low.double(), high.double()]))
