@@ -24,7 +24,13 @@ from distillation_task import DistillationTask
 PEER = "rsl-rl-lib"
 SCRIPTS = {"project": "project_distillation.py", PEER: "peers/rsl_rl_distillation.py"}
 MILLION = 1_000_000
-FIGURES = ("steps_per_s", "collection_per_s", "learning_per_s")
+FIGURES = {
+    "steps/s": "steps_per_s",
+    "collection/s": "collection_per_s",
+    "learning/s": "learning_per_s",
+    "steps/CPU s": "per_cpu_s",
+}
+"""Columns, and where their figures are."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,14 @@ def measure_speed(
     rows: list[Row] = []
     for entry in entries:
         row: Row = {"name": entry.name}
-        for figure in FIGURES:
+        for column, figure in FIGURES.items():
             values = [answer[figure] for answer in answers[entry] if figure in answer]
-            row[figure.replace("_per_s", "/s")] = round(median(values)) if values else None
+            row[column] = round(median(values)) if values else None
         if peer and entry.does == "iterate":
-            pairs = zip(answers[entry], peer, strict=True)
-            ratios = [own["steps_per_s"] / theirs["steps_per_s"] for own, theirs in pairs]
-            row["of rsl_rl"] = round(median(ratios), 2)
+            for column, figure in (("ratio", "steps_per_s"), ("CPU ratio", "per_cpu_s")):
+                pairs = zip(answers[entry], peer, strict=True)
+                ratios = [own[figure] / theirs[figure] for own, theirs in pairs]
+                row[column] = round(median(ratios), 2)
         rows.append(row)
     return rows
 

@@ -84,7 +84,7 @@ class Distilling:
     def iterate(self, count: float) -> dict[str, float]:
         """Do ``count`` iterations, and return the steps a second of the environments."""
         steps = self._runner.config.block * count
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         before = dict(self._runner.seconds_in_all)
         for _ in range(int(count)):
             self._runner.iterate()
@@ -93,6 +93,7 @@ class Distilling:
         spent = {name: s - before[name] for name, s in self._runner.seconds_in_all.items()}
         return {
             "steps_per_s": steps / whole,
+            "per_cpu_s": steps / (time.process_time() - start_cpu),
             "collection_per_s": steps / spent["collection"],
             "learning_per_s": steps / spent["learning"],
         }

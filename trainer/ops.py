@@ -24,7 +24,12 @@ def randn_rows(
     """Return standard normal noise (len(generators), *shape), row i drawn from generator i.
 
     Rows are drawn on each generator's own device (the CPU in rollouts), so that an episode's
-    noise does not depend on its neighbours or on the device of the policy.
+    noise does not depend on its neighbours or on the device of the policy. Rows that share one
+    generator are drawn in one call.
     """
+    first = generators[0]
+    if all(generator is first for generator in generators):
+        shared = torch.randn(len(generators), *shape, generator=first, device=first.device)
+        return shared.to(device)
     rows = [torch.randn(*shape, generator=g, device=g.device) for g in generators]
     return torch.stack(rows).to(device)

@@ -72,11 +72,12 @@ def main() -> None:
     def iterate(count: float) -> dict[str, float]:
         steps = task.envs * task.steps * count
         before = dict(spent)
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         runner.learn(int(count))
         whole = time.perf_counter() - start
         return {
             "steps_per_s": steps / whole,
+            "per_cpu_s": steps / (time.process_time() - start_cpu),
             "collection_per_s": steps / (spent["collection"] - before["collection"]),
             "learning_per_s": steps / (spent["learning"] - before["learning"]),
         }
