@@ -49,13 +49,15 @@ class Cast:
         self._drivers = [self._driver(loaded, i) for i in range(len(config.drivers))]
         self._student = _Student(loaded) if config.student else None
         self._labeller = self._chunk_labeller(loaded)
-        others_act = self._student is not None or any(
-            d.teacher is not self.teacher for d in self._drivers
+        leaves_its_path = self._student is not None or any(
+            d.teacher is not self.teacher or (self._labeller and d.noise is not None)
+            for d in self._drivers
         )
-        if others_act and not self.teacher.memoryless:
+        if leaves_its_path and not self.teacher.memoryless:
             raise ConfigError(
                 f"{loaded.at('teacher')}: {config.teacher.type} remembers earlier steps, so it can "
-                "only label its own path; for a policy_checkpoint use execute_horizon: 1"
+                "only label its own path, undisturbed; for a policy_checkpoint use "
+                "execute_horizon: 1"
             )
 
     def play(
@@ -69,6 +71,7 @@ class Cast:
             driver_of=self._driver_of,
             mixing=self._student.mixing if self._student else None,
             labeller=self._labeller,
+            label_every=self.config.labels.every,
             on_episode=on_episode,
             recording=self.config.recording,
         )
@@ -136,7 +139,7 @@ class Cast:
                 "a label chunk has; give the policy's interface.chunk"
             )
         check_restorable(self.environments)
-        return ChunkLabeller(self.teacher, horizon=horizon, every=labels.every)
+        return ChunkLabeller(self.teacher, horizon=horizon)
 
 
 def _environments(

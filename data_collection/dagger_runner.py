@@ -57,6 +57,7 @@ class DaggerRunner:
         self.config = loaded.config
         self.folder = loaded.root / Path(loaded.config.save_dir).expanduser()
         self.steps = DaggerSteps(loaded, self.folder, backend)
+        self._teacher_file = self.folder / "teacher.json"
         load_plugins(loaded.config.plugins, loaded.root, loaded.under("plugins"))
 
     def run(self) -> list[RoundRecord]:
@@ -118,7 +119,7 @@ class DaggerRunner:
     def _claim_folder(self) -> None:
         path = self.folder / "config.yaml"
         content = dict(self.loaded.resolved)
-        if path.exists():
+        if path.exists() and self._teacher_file.exists():  # before that nothing depends on it
             differences = config_differences(
                 load_config(path, DaggerConfig).resolved, content, _CHANGEABLE
             )
@@ -132,9 +133,8 @@ class DaggerRunner:
         write_text_atomically(path, to_yaml(content))
 
     def _teacher_figures(self) -> Evaluation:
-        path = self.folder / "teacher.json"
-        if path.exists():
-            return Evaluation.from_json(path.read_text())
+        if self._teacher_file.exists():
+            return Evaluation.from_json(self._teacher_file.read_text())
         config = self.config
         environment = build(
             environments,
@@ -157,7 +157,7 @@ class DaggerRunner:
         )
         environment.close()
         _log.info("teacher: %s", figures)
-        write_text_atomically(path, figures.to_json())
+        write_text_atomically(self._teacher_file, figures.to_json())
         return figures
 
 

@@ -1,7 +1,7 @@
 """Turns expert data of the imitation-learning course into a sealed round.
 
 python -m data_collection.import_cs285 --data expert_data_Hopper-v2.pkl --task hopper \
-    --output data/hopper/expert/round_000
+    --output data/course/hopper/round_000
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m data_collection.import_cs285",
         description="Turn expert data of the imitation-learning course into a sealed round.",
         epilog="example: python -m data_collection.import_cs285 --data expert_data_Hopper-v2.pkl "
-        "--task hopper --output data/hopper/expert/round_000",
+        "--task hopper --output data/course/hopper/round_000",
     )
     parser.add_argument("--data", type=Path, required=True, help="the pickle of expert paths")
     parser.add_argument("--task", choices=get_args(CourseTask), required=True)

@@ -30,7 +30,8 @@ def label_errors(saved: SavedPolicy, round_folder: Path, *, samples: int = 1000)
     """
     config = saved.config
     params = config.data.dataset.params | {"rounds": [str(round_folder.resolve())], "cache": "none"}
-    params.pop("round_weights", None)
+    for choice in ("round_weights", "episode_scores"):  # of other rounds
+        params.pop(choice, None)
     dataset = build(
         datasets,
         config.data.dataset.model_copy(update={"params": params}),

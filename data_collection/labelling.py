@@ -47,22 +47,16 @@ class ChunkLabeller:
     Args:
         teacher: Whose actions are the labels; it must decide from the present state alone.
         horizon: Steps of a chunk.
-        every: A frame has a label when its index is a multiple of this.
     """
 
-    def __init__(self, teacher: Teacher, *, horizon: int, every: int) -> None:
+    def __init__(self, teacher: Teacher, *, horizon: int) -> None:
         self.teacher = teacher
         self.horizon = horizon
-        self.every = every
         self.seconds = 0.0
 
     def begin(self, slot: Slot) -> ChunkLabels:
         """Return the record of an episode that has no labels yet."""
         return ChunkLabels(self.horizon, slot.environment.action_dim)
-
-    def is_due(self, slot: Slot) -> bool:
-        """Return whether the slot's present frame is one to label."""
-        return slot.step % self.every == 0
 
     def add(self, slot: Slot, labels: ChunkLabels) -> None:
         """Append the chunk of the slot's present frame."""

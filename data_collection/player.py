@@ -21,6 +21,7 @@ from data_collection.cast import Cast
 from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import (
     AsyncEpisodeWriter,
+    EpisodeContentError,
     EpisodeError,
     EpisodeRecord,
 )
@@ -29,7 +30,7 @@ from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.environment import Environment
 from trainer.errors import DataError, UserError
-from trainer.rollout import EpisodeResult, RolloutError, RolloutJob
+from trainer.rollout import ActionError, EpisodeResult, RolloutError, RolloutJob
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,14 @@ def play(
         return
     except EpisodeError as error:
         channel.send(DataError(str(error)))
+    except ActionError as error:
+        channel.send(Breakdown(error.job, str(error)))
     except UserError as error:
         channel.send(error)
     except RolloutError as error:
-        reason = "".join(traceback.format_exception(error.__cause__))
+        cause = error.__cause__
+        is_clear = isinstance(cause, EpisodeContentError)
+        reason = str(cause) if is_clear else "".join(traceback.format_exception(cause))
         channel.send(Breakdown(error.job, reason))
 
 
@@ -160,8 +165,11 @@ class _Player:
         while True:
             jobs = itertools.chain([self._next_job()], self._waiting_jobs())
             # Closing the writer before waiting for another job brings its errors to light.
-            with AsyncEpisodeWriter(self._folder, self._report) as writer:
-                self._cast.play(jobs, partial(self._finish, writer))
+            try:
+                with AsyncEpisodeWriter(self._folder, self._report) as writer:
+                    self._cast.play(jobs, partial(self._finish, writer))
+            except EpisodeContentError as error:
+                raise RolloutError(self._jobs[error.rollout_id]) from error
 
     def _finish(
         self, writer: AsyncEpisodeWriter, result: EpisodeResult, arrays: EpisodeArrays

@@ -27,7 +27,7 @@ class RecordingConfig(Strict):
     """How observations are recorded; states are kept as they are."""
 
     images: Literal["raw", "jpeg"] = "raw"
-    """``raw`` trains fastest; ``jpeg`` takes about a tenth of the disk."""
+    """``raw`` trains fastest; ``jpeg`` takes about an eighth of the disk."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     depth: Literal["float16", "millimetres", "float32", "none"] = "float16"
     """Metres in floating point, or whole millimetres up to 65.5 m; what is farther away is

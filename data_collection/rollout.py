@@ -38,6 +38,8 @@ class EpisodeHooks(RolloutHooks):
         driver_of: Who acts in a job's episode.
         mixing: Decides when the teacher acts in the place of a student.
         labeller: Adds label chunks; None where an action a state is enough.
+        label_every: Steps between labelled states, except where the teacher drives undisturbed:
+            there its own actions are labels that cost nothing.
         on_episode: Called with the result and the arrays.
         recording: What is kept of the observations.
     """
@@ -50,12 +52,14 @@ class EpisodeHooks(RolloutHooks):
         on_episode: Callable[[EpisodeResult, EpisodeArrays], None],
         mixing: Mixing | None = None,
         labeller: ChunkLabeller | None = None,
+        label_every: int = 1,
         recording: RecordingConfig | None = None,
     ) -> None:
         self._teacher = teacher
         self._driver_of = driver_of
         self._mixing = mixing
         self._labeller = labeller
+        self._label_every = label_every
         self._on_episode = on_episode
         self._recording = recording
         self._episodes: dict[int, _Episode] = {}
@@ -65,6 +69,8 @@ class EpisodeHooks(RolloutHooks):
         driver = self._driver_of(slot.job)
         for teacher in {self._teacher, driver.teacher} - {None}:
             teacher.reset(slot.environment)
+        if self._mixing:
+            self._mixing.reset(slot.environment)
         self._episodes[slot.index] = _Episode(
             driver,
             EpisodeBuffer(self._recording),
@@ -83,12 +89,10 @@ class EpisodeHooks(RolloutHooks):
         episode = self._episodes[slot.index]
         # Along an undisturbed teacher's own path its actions are the chunk already.
         own_path = episode.driver.teacher is self._teacher and episode.driver.noise is None
-        episode.label = episode.advice
-        if self._labeller and episode.chunks and not own_path:
-            if self._labeller.is_due(slot):
-                self._labeller.add(slot, episode.chunks)
-            else:
-                episode.label = None
+        is_labelled = own_path or slot.step % self._label_every == 0
+        episode.label = episode.advice if is_labelled else None
+        if self._labeller and episode.chunks and is_labelled and not own_path:
+            self._labeller.add(slot, episode.chunks)
         action, episode.actor = self._act(slot, planned, episode)
         if episode.driver.noise is None:
             return action

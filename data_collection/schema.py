@@ -19,7 +19,7 @@ from data_collection.recording import RecordingConfig
 from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from trainer.environment import EVALUATION_SEED_START
 from trainer.rollout import RolloutJob
-from trainer.schema import ComponentSpec, RolloutConfig, Strict
+from trainer.schema import ComponentSpec, PlanningConfig, Strict
 from trainer.seeding import stream_seed
 
 EXECUTION_KEYS = frozenset(
@@ -72,7 +72,7 @@ class DriverConfig(Strict):
         return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-class StudentConfig(RolloutConfig):
+class StudentConfig(PlanningConfig):
     """A student that drives, mixed with the labelling teacher."""
 
     checkpoint: str

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from trainer.build_checks import Experiment as Experiment
-from trainer.build_checks import check_importable, check_needs, check_optims
+from trainer.build_checks import check_environment, check_importable, check_needs, check_optims
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import load_component_config, load_config
 from trainer.errors import CheckpointError, ConfigError, DataError
@@ -170,10 +170,11 @@ def build_run(
     check_optims(experiment)
     for spec in config.logging:
         loggers.get(spec.type)  # they open files, so they are built only when training starts
+    has_own_data = dataset is None
     if dataset is None:
         dataset = build_dataset(experiment, experiment.root)
     resuming = statistics is not None
-    start = _warm_start(experiment)
+    start = None if resuming else _warm_start(experiment)
     if statistics is None and start and config.normalization.on_warm_start == "keep":
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
@@ -184,12 +185,15 @@ def build_run(
         load_components(policy, start, config.train.load_missing, config.train.load_surplus)
         if isinstance(policy.normalizer, AffineNormalizer):
             warn_when_clipped(policy.normalizer, dataset)
+    environment = _environment(experiment, dataset)
+    if has_own_data:
+        check_environment(environment, experiment)
     training, validation = _split(dataset, experiment)
     weights = dataset.sample_weights()
     return Run(
         experiment=experiment,
         model_specs=specs,
-        environment=_environment(experiment, dataset),
+        environment=environment,
         policy=policy,
         dataset=dataset,
         training_samples=training,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from trainer.config import Loaded
 from trainer.errors import ConfigError, nearest
 from trainer.interfaces import Dataset, Policy
-from trainer.schema import ExperimentConfig
+from trainer.schema import ComponentSpec, ExperimentConfig
 
 Experiment = Loaded[ExperimentConfig]
 
@@ -24,6 +24,17 @@ def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> Non
             f"{experiment.at('data', 'dataset')}: this policy also learns from "
             f"{', '.join(missing)}, the data give {', '.join(sorted(given))}; record it, ask the "
             "dataset for it (depth: [camera]), or leave out the component that wants it"
+        )
+
+
+def check_environment(environment: ComponentSpec | None, experiment: Experiment) -> None:
+    """Raise ConfigError when nobody says in which environment the policy is to be evaluated."""
+    evaluation = experiment.config.evaluation
+    if evaluation and evaluation.every and environment is None:
+        raise ConfigError(
+            f"{experiment.at('evaluation', 'environment')}: from_data was asked for, but the data "
+            "do not say which environment they came from; name it as {type: …, params: {…}}, or "
+            "set evaluation: null"
         )
 
 

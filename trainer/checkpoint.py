@@ -146,7 +146,8 @@ def _rename_into_place(temporary: Path, target: Path) -> Path:
         target.rename(replaced)  # newest_checkpoint still finds it if we die right here
     temporary.rename(target)
     fsync_path(target.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    if replaced.exists():
+        _delete(replaced)
     return target
 
 
@@ -197,10 +198,15 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return checkpoint
 
 
+def checkpoints_of(save_dir: Path) -> list[Checkpoint]:
+    """Return the complete checkpoints in ``save_dir``, unverified, the largest step first."""
+    found = [_read_manifest(folder) for folder in _folders(save_dir)]
+    return sorted(found, key=lambda c: c.step, reverse=True)
+
+
 def newest_checkpoint(save_dir: Path) -> Checkpoint | None:
     """Return the complete checkpoint with the largest step in ``save_dir``, unverified."""
-    found = [_read_manifest(folder) for folder in _folders(save_dir)]
-    return max(found, key=lambda c: c.step, default=None)
+    return next(iter(checkpoints_of(save_dir)), None)
 
 
 def resolve_checkpoint(path: Path) -> Checkpoint:

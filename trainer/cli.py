@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from trainer.errors import UserError
+from trainer.stopping import Interrupted
 
 USER_ERROR_EXIT = 2
 INTERRUPTED_EXIT = 130  # 128 + SIGINT, as shells report it
@@ -17,6 +18,7 @@ INTERRUPTED_EXIT = 130  # 128 + SIGINT, as shells report it
 def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Exit with what ``main`` returns for the command line; 2 after a UserError, 130 after Ctrl-C.
 
+    Training that was asked to stop, and has saved what it had, exits as the signal would have it.
     Sets up logging first: rank 0 logs from INFO, the other torchrun ranks from WARNING.
     """
     rank = int(os.environ.get("RANK", "0"))
@@ -28,6 +30,9 @@ def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
     except UserError as error:
         sys.stderr.write(f"{prefix}error: {error}\n")
         sys.exit(USER_ERROR_EXIT)
+    except Interrupted as interrupted:
+        logging.getLogger(__name__).info("%s", interrupted)
+        sys.exit(interrupted.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write(f"{prefix}interrupted\n")
         sys.exit(INTERRUPTED_EXIT)

@@ -200,13 +200,9 @@ def evaluate_in_training(
     policy: Policy, run: Run, epoch: int
 ) -> tuple[dict[str, float], list[Path]]:
     """Return the figures to log, and the videos, of the acting weights after ``epoch`` epochs."""
-    config = run.config.evaluation
-    environment = run.environment
+    config, environment = run.config.evaluation, run.environment
     if config is None or environment is None:
-        raise ConfigError(
-            "evaluation.environment: from_data was asked for, but the data do not say which "
-            "environment they came from; name it as {type: …, params: {…}}"
-        )
+        raise ValueError("this run has nothing to be evaluated in")
     load_plugins(config.plugins, run.root)
     folder = run.save_dir / "videos" / f"epoch_{epoch}"
     evaluation = evaluate(
@@ -229,7 +225,7 @@ def main(arguments: Sequence[str]) -> int:
     args = _parser().parse_args(arguments)
     checkpoint = resolve_checkpoint(args.checkpoint)
     saved = load_policy(checkpoint, choose_device(args.device))
-    config = (saved.config.evaluation or EvaluationConfig(every=1)).model_copy(
+    config = (saved.config.evaluation or EvaluationConfig(every=None)).model_copy(
         update={
             name: value
             for name, value in (

@@ -21,10 +21,25 @@ class GradientGuard:
 
     ``check`` moves one small tensor to the host. The loop calls it after every step on the CPU,
     where that costs nothing, and only when logging or saving on a GPU.
+
+    Args:
+        policy: Whose gradients are clipped.
+        max_norm: Of all gradients together; None does not clip.
+        device: Where they are.
+        may_overflow: Gradients may be infinite now and then (a scaler skips such steps); only the
+            loss may not.
     """
 
-    def __init__(self, policy: Policy, max_norm: float | None, device: torch.device) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        max_norm: float | None,
+        device: torch.device,
+        *,
+        may_overflow: bool = False,
+    ) -> None:
         self.max_norm = max_norm
+        self.may_overflow = may_overflow
         named = policy.components.named_parameters()
         self._parameters = {name: p for name, p in named if p.requires_grad}
         # The norms, loss and number of the last step, frozen at the first one that went bad.
@@ -45,6 +60,8 @@ class GradientGuard:
             + [loss.float(), self._no_gradient.new_full((), step)]
         )
         self.norm = torch.linalg.vector_norm(record[:-2])
+        if self.may_overflow:
+            record[:-2] = 0
         if self.max_norm is not None:
             coefficient = (self.max_norm / (self.norm + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(present, coefficient)

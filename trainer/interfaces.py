@@ -229,6 +229,14 @@ class OptimizerPlugin(ABC):
         """Return the averaged value of each parameter as new tensors, leaving the raw ones."""
         return {}
 
+    def reset_rows(
+        self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor
+    ) -> None:
+        """Forget what the optimizer knows of rows of ``parameter``, which were put elsewhere."""
+        for value in optimizer.state[parameter].values():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value[rows] = 0.0
+
 
 class Dataset(ABC):
     """A source of samples which are fetched a batch at a time."""

@@ -66,9 +66,10 @@ class TrainLoop:
             if self.config.ema_decay
             else None
         )
-        self.guard = GradientGuard(self.policy, self.config.clip_grad_norm, ranks.device)
-        self.scaler = torch.amp.GradScaler(
-            ranks.device.type, enabled=self.config.precision == "fp16"
+        fp16 = self.config.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=fp16)
+        self.guard = GradientGuard(
+            self.policy, self.config.clip_grad_norm, ranks.device, may_overflow=fp16
         )
         self.generator = torch.Generator(device=ranks.device)
         self.generator.manual_seed(stream_seed(run.config.seed, "noise", ranks.rank))
@@ -166,7 +167,7 @@ class TrainLoop:
         self.scaler.unscale_(self.optimizer.torch)
         self.guard.clip(self.step, loss, scale)
         if self._may_look_at_device():
-            self._check_finite()
+            self.guard.check(self.save_dir)
         self.scaler.step(self.optimizer.torch)
         self.scaler.update()
         self.optimizer.torch.zero_grad(set_to_none=True)
@@ -226,10 +227,6 @@ class TrainLoop:
         due = (self.step + 1) % self.config.log_every == 0 or self.step + 1 == self.total_steps
         return self.ranks.device.type == "cpu" or due
 
-    def _check_finite(self) -> None:
-        if not self.scaler.is_enabled():  # fp16 overflows now and then; its scaler skips the step
-            self.guard.check(self.save_dir)
-
     # ---- reporting and saving ------------------------------------------------------------------
 
     def _progress_bar(self) -> tqdm:
@@ -242,7 +239,7 @@ class TrainLoop:
         )
 
     def _report(self, reviewer: Reviewer, bar: tqdm) -> None:
-        self._check_finite()
+        self.guard.check(self.save_dir)
         values = self.meter.read() | {
             "train/learning_rate": self.optimizer.learning_rate,
             "train/gradient_norm": float(self.guard.norm),
@@ -278,7 +275,7 @@ class TrainLoop:
 
     def save(self, name: str, epoch: int, attachments: Sequence[Path] = ()) -> None:
         """Write a checkpoint, into which ``attachments`` move; every rank must call this."""
-        self._check_finite()
+        self.guard.check(self.save_dir)
         training_state = self.state.capture(self.step, self.step * self.order.global_batch)
         if self.ranks.is_main:
             save_checkpoint(

@@ -7,24 +7,24 @@ torchrun --nproc_per_node=4 trainer/offline_trainer.py --train_config …
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli import run_command
 
-log = logging.getLogger(__name__)
-
 
 def main(arguments: Sequence[str]) -> int:
-    """Train from the command line and return the exit code."""
+    """Train from the command line and return the exit code.
+
+    Raises:
+        Interrupted: It was asked to stop, and has saved what it had.
+    """
     args = _parser().parse_args(arguments)
     # Imported after parsing, so that --help and a misspelt option answer at once.
     from trainer.build import load_experiment
     from trainer.distributed import join_ranks
     from trainer.dry_run import dry_run
     from trainer.resume import started_run
-    from trainer.stopping import Interrupted
 
     experiment = load_experiment(args.train_config, args.set)
     with join_ranks(experiment.config.train.device) as ranks:
@@ -32,11 +32,7 @@ def main(arguments: Sequence[str]) -> int:
             dry_run(experiment, ranks.device)
             return 0
         with started_run(experiment, ranks, args.resume) as loop:
-            try:
-                loop.train()
-            except Interrupted as interrupted:
-                log.info("%s", interrupted)
-                return interrupted.exit_code
+            loop.train()
     return 0
 
 

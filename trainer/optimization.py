@@ -77,10 +77,8 @@ class NamedOptimizer:
         }
 
     def reset_rows(self, parameter: nn.Parameter, rows: Tensor) -> None:
-        """Forget the moments of these rows of ``parameter`` (codebook entries put elsewhere)."""
-        for value in self.torch.state[parameter].values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value[rows] = 0.0
+        """Forget what is known of these rows of ``parameter`` (codebook entries put elsewhere)."""
+        self.recipe.reset_rows(self.torch, parameter, rows)
 
     def state_dict(self) -> OptimizerState:
         """Return the state keyed by parameter name."""

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.errors import ConfigError, UserError
+from trainer.errors import ConfigError
 from trainer.interfaces import IMAGE_PREFIX, STATE, TASK, Batch, Environment, Interface, Policy
-from trainer.rollout import Slot
+from trainer.rollout import ActionError, Slot
 from trainer.seeding import stream_seed
 
 _DTYPES = {STATE: np.float32, TASK: np.int64}
@@ -115,7 +115,7 @@ class PolicyPlanner:
             )
 
     def plan(self, slots: Sequence[Slot]) -> None:
-        """Append the next actions to each slot's queue; raise UserError when one is not finite."""
+        """Append the next actions to each slot's queue; raise ActionError if one is not finite."""
         with acting(self._policy):
             action_bha, self._state = self._policy.predict_action(
                 self._observation(slots), self._state, self._generators
@@ -125,9 +125,10 @@ class PolicyPlanner:
         for slot in slots:
             chunk = chunks[slot.index]
             if not finite[slot.index]:
-                raise UserError(
+                raise ActionError(
+                    slot.job,
                     f"the policy gave an action that is not finite in episode {slot.job.id!r}, "
-                    f"step {slot.step}; check its checkpoint and the observation's range"
+                    f"step {slot.step}; check its checkpoint and the observation's range",
                 )
             if self._decay is None:
                 slot.planned.extend(chunk[: self._horizon])

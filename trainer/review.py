@@ -67,7 +67,7 @@ class Reviewer:
         validation, evaluation = self.run.config.validation, self.run.config.evaluation
         if validation and (last or epoch % validation.every == 0):
             self.metrics |= validate(self._acting_policy(), self.run, validation)
-        if evaluation and (last or epoch % evaluation.every == 0):
+        if evaluation and evaluation.every and (last or epoch % evaluation.every == 0):
             figures, videos = evaluate_in_training(self._acting_policy(), self.run, epoch)
             self.metrics |= figures
             for video in videos:

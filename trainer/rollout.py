@@ -122,6 +122,14 @@ class RolloutError(Exception):
         self.job = job
 
 
+class ActionError(UserError):
+    """A policy gave an action that no environment can execute."""
+
+    def __init__(self, job: RolloutJob, message: str) -> None:
+        super().__init__(message)
+        self.job = job
+
+
 class RolloutHooks:
     """What a caller may see and decide at each step; this base changes nothing."""
 
@@ -171,8 +179,9 @@ def rollout(
         stop_on_success: End an episode at its first success.
 
     Raises:
-        UserError: The environments do not fit the planner.
-        RolloutError: A simulator, a planner or a hook broke down.
+        UserError: The environments do not fit the planner; ActionError: an action is not finite.
+        RolloutError: A simulator or a hook broke down in an episode, or the planner did: then the
+            first of those it planned for is named. What ``on_episode_end`` raises passes as it is.
     """
     hooks = hooks or RolloutHooks()
     if planner is not None:
@@ -193,7 +202,7 @@ def rollout(
     ]
     while running:
         if planner is not None and not any(slot.planned for slot in running):
-            _decide(planner, running)
+            _blaming(running[0].job, _decide, planner, running)
         ready = [slot for slot in running if planner is None or slot.planned]
         hooks.before_steps(ready)
         for slot in ready:

@@ -138,22 +138,28 @@ class TrainConfig(Strict):
         return self
 
 
-class RolloutConfig(Strict):
+class PlanningConfig(Strict):
     """How a policy drives environments; the same in evaluation and in collection."""
 
     execute_horizon: PositiveInt | None = None
     temporal_ensembling: PositiveFloat | None = None
     inference_batch: PositiveInt = 16
+
+
+class RolloutConfig(PlanningConfig):
+    """How a policy is judged by what it does."""
+
     max_steps: PositiveInt | None = None
     stop_on_success: bool = True
 
 
 class EvaluationConfig(RolloutConfig):
-    """Roll the acting weights out every ``every`` epochs."""
+    """Roll the acting weights out while training, and how ``trainer/evaluate.py`` does it."""
 
     plugins: list[str] = []
     environment: Literal["from_data"] | ComponentSpec = "from_data"
-    every: PositiveInt
+    every: PositiveInt | None
+    """Epochs from one evaluation to the next; None: none while training."""
     episodes: PositiveInt = 50
     seed: Annotated[int, Field(ge=EVALUATION_SEED_START)] = EVALUATION_SEED_START
     videos: NonNegativeInt = 0

@@ -82,3 +82,12 @@ class ScheduleFreeRAdam(OptimizerPlugin):
                     parameter.clone() if z is None else torch.lerp(parameter, z, weight)
                 )
         return average
+
+    @torch.no_grad()
+    def reset_rows(
+        self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor
+    ) -> None:
+        """Forget the moments of these rows, and have z and the average begin where they are."""
+        super().reset_rows(optimizer, parameter, rows)
+        if "z" in (state := optimizer.state[parameter]):
+            state["z"][rows] = parameter[rows]

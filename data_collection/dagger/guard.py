@@ -9,36 +9,42 @@ from pathlib import Path
 import torch
 
 from data_collection.dagger.records import RoundRecord
-from trainer.checkpoint import Checkpoint, open_checkpoint
+from trainer.checkpoint import Checkpoint, checkpoints_of, open_checkpoint
 from trainer.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 
 def choose_driver(folder: Path, records: Sequence[RoundRecord]) -> Checkpoint:
-    """Return the newest student that is finite and was not set aside.
+    """Return the newest student that was not set aside; the first one never is.
 
     Args:
         folder: The experiment's.
         records: Its rounds so far, oldest first.
+    """
+    chosen = next(record for record in reversed(records) if not record.set_aside)
+    return open_checkpoint(folder / chosen.checkpoint)
+
+
+def clean_student(run: Path, previous: Checkpoint | None) -> Checkpoint:
+    """Return the newest checkpoint of a run whose weights are finite, else the previous student.
 
     Raises:
         UserError: There is none.
     """
-    for record in reversed(records):
-        if record.set_aside:
-            continue
-        checkpoint = open_checkpoint(folder / record.checkpoint)
+    for checkpoint in checkpoints_of(run):
         if _is_finite(checkpoint):
-            return checkpoint
+            return open_checkpoint(checkpoint.folder)
         _log.warning(
             "%s holds NaN or infinite weights: refused, the newest clean one takes its place",
             checkpoint.folder,
         )
-    raise UserError(
-        f"{folder}: no round has left a student with finite weights; lower the learning rate or "
-        "clip gradients (train.gradient_clip), and start in a new folder"
-    )
+    if previous is None:
+        raise UserError(
+            f"{run}: training has left no student with finite weights; lower the learning rate or "
+            "clip gradients (train.clip_grad_norm), and start in a new folder"
+        )
+    return previous
 
 
 def does_worse(record: RoundRecord, before: RoundRecord) -> bool:

@@ -119,7 +119,7 @@ def _labels(sealed: SealedRound) -> tuple[int, int]:
 
 
 class TimedSteps:
-    """Seconds spent in each step of a round, over all starts of the runner."""
+    """Seconds spent in each step of a round, over all starts of the runner that were not killed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -130,6 +130,8 @@ class TimedSteps:
     def step(self, name: str) -> Iterator[None]:
         """Add the time that the block takes to ``name``."""
         begin = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
-        write_text_atomically(self._path, json.dumps(self.seconds))
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+            write_text_atomically(self._path, json.dumps(self.seconds))

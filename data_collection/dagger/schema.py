@@ -18,7 +18,7 @@ from data_collection.recording import RecordingConfig
 from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from data_collection.schema import DriverConfig, LabelConfig
 from trainer.environment import EVALUATION_SEED_START
-from trainer.schema import ComponentSpec, RolloutConfig, Strict
+from trainer.schema import ComponentSpec, PlanningConfig, RolloutConfig, Strict
 
 ROLLOUTS_PER_ROUND = 20_000
 ROUNDS = 49
@@ -52,13 +52,14 @@ class Phase1Config(Strict):
     render_mode: RenderMode = "simulator"
 
 
-class Phase2Config(RolloutConfig):
+class Phase2Config(PlanningConfig):
     """Rounds 1, 2, …: the student drives, the teacher labels what it visits."""
 
     rollouts: Annotated[int, Field(gt=0, le=ROLLOUTS_PER_ROUND)] = 1000
     min_steps: PositiveInt | Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     """Complete with so many steps; ``rollouts`` is then the most that there may be. A list gives
     each round its own number; the last one holds on."""
+    max_steps: PositiveInt | None = None
     mixing: ComponentSpec = ComponentSpec(type="beta_constant")
     labels: LabelConfig = LabelConfig()
     dart_scale: PositiveFloat | None = None

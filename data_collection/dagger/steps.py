@@ -6,22 +6,29 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from data_collection.backend import Backend
 from data_collection.collect import collect_round
+from data_collection.dagger.guard import clean_student
 from data_collection.dagger.schema import DaggerConfig, SourceConfig
 from data_collection.dart import dart_covariance
 from data_collection.schema import CollectConfig
 from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
-from trainer.checkpoint import Checkpoint, newest_checkpoint, open_checkpoint, resolve_checkpoint
-from trainer.config import Loaded, load_config
-from trainer.errors import UserError
+from trainer.checkpoint import Checkpoint, resolve_checkpoint
+from trainer.config import Loaded, config_differences, load_component_config, load_config
+from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
 from trainer.registry import load_plugins
-from trainer.schema import ComponentSpec, EvaluationConfig, RolloutConfig
+from trainer.schema import ComponentSpec, EvaluationConfig, ExperimentConfig, RolloutConfig
 from trainer.yaml_file import to_yaml
 
+_DIFFERS_BY_ROUND = tuple(
+    f"experiment.{key}"
+    for key in ("train.save_dir", "train.load_dir", "data.dataset.params.rounds")
+)
 _GENERATED_PLUGIN = "data_collection.envs.generated_images"
 
 
@@ -50,7 +57,10 @@ class DaggerSteps:
     def train(self, index: int, previous: Checkpoint | None) -> Checkpoint:
         """Return the checkpoint trained on all rounds up to ``index``.
 
+        Should its weights not be finite, an earlier one takes its place.
+
         Raises:
+            ConfigError: What is trained is not what earlier rounds trained.
             UserError: The trainer failed; its own message stands above.
         """
         train = self.config.train
@@ -60,17 +70,15 @@ class DaggerSteps:
             "seed": self.config.seed,
             "train.save_dir": str(save_dir),
             "data.dataset.params.rounds": [str(self.data(i)) for i in range(index + 1)],
-            "evaluation": None,
+            "evaluation": self._evaluation_of_training(),
         }
         if previous is not None and train.start == "previous":
             settings["train.load_dir"] = str(previous.folder)
         tree = load_experiment(self.loaded.root / train.config, _overrides(settings))
+        self._refuse_other_training(tree)
         path = self._save_yaml(f"{index:03d}_train", tree.resolved)
         self.backend.train(path, train.nproc_per_node)
-        checkpoint = newest_checkpoint(save_dir)
-        if checkpoint is None:
-            raise UserError(f"training of round {index} left no checkpoint in {save_dir}")
-        return open_checkpoint(checkpoint.folder)
+        return clean_student(save_dir, previous)
 
     def evaluate(self, index: int, student: SavedPolicy) -> tuple[Evaluation, list[Path]]:
         """Return the figures of the student on the evaluation seeds, and the videos made."""
@@ -102,6 +110,41 @@ class DaggerSteps:
         inner = self.config.environment.model_dump(mode="json")
         load_plugins([_GENERATED_PLUGIN], self.loaded.root)
         return ComponentSpec(type="generated_images", params=params | {"environment": inner})
+
+    def _evaluation_of_training(self) -> dict[str, object]:
+        """Return how ``trainer/evaluate.py`` is to judge a student; training does not."""
+        shared = set(EvaluationConfig.model_fields)
+        settings = self.config.evaluation.model_dump(mode="json", include=shared)
+        environment = self._evaluation_environment()
+        plugins = list(self.config.plugins)
+        if environment != self.config.environment:
+            plugins.append(_GENERATED_PLUGIN)
+        return settings | {
+            "plugins": plugins,
+            "environment": environment.model_dump(mode="json"),
+            "every": None,
+        }
+
+    def _refuse_other_training(self, experiment: Loaded[ExperimentConfig]) -> None:
+        """Raise ConfigError when the experiment or a component is not the first round's."""
+        paths = experiment.config.model.component_config_paths
+        components = {
+            name: load_component_config(experiment, name, path).config.model_dump(mode="json")
+            for name, path in paths.items()
+        }
+        now: dict[str, object] = {"experiment": dict(experiment.resolved), "components": components}
+        path = self.folder / "configs" / "training.yaml"
+        if not path.exists():
+            self._save_yaml(path.stem, now)
+            return
+        differences = config_differences(yaml.safe_load(path.read_text()), now, _DIFFERS_BY_ROUND)
+        if differences:
+            lines = "\n  ".join(differences)
+            raise ConfigError(
+                f"{self.config.train.config} or a component of it has changed since the experiment "
+                f"began:\n  {lines}\nput these values back, or choose a new folder with --set "
+                "save_dir=…"
+            )
 
     def data(self, index: int) -> Path:
         """Return the folder of a round's episodes."""

@@ -13,7 +13,7 @@ from data_collection.episodes.manifest import EpisodeRecord
 from data_collection.episodes.pack import pack
 from data_collection.episodes.reader import SealedRound, open_round
 from data_collection.episodes.round_writer import RoundWriter
-from data_collection.episodes.schema import EpisodeError
+from data_collection.episodes.schema import EpisodeContentError, EpisodeError
 from data_collection.episodes.seal import seal
 from data_collection.episodes.verify import verify_round
 from data_collection.episodes.writer import AsyncEpisodeWriter, is_sealed, write_episode
@@ -21,6 +21,7 @@ from data_collection.episodes.writer import AsyncEpisodeWriter, is_sealed, write
 __all__ = [
     "AsyncEpisodeWriter",
     "EpisodeAttributes",
+    "EpisodeContentError",
     "EpisodeError",
     "EpisodeRecord",
     "Extents",

@@ -53,6 +53,14 @@ class EpisodeError(Exception):
     """Recorded data are damaged, missing, or not what the format allows."""
 
 
+class EpisodeContentError(EpisodeError):
+    """An episode that was to be written is not what the format allows."""
+
+    def __init__(self, rollout_id: str, message: str) -> None:
+        super().__init__(message)
+        self.rollout_id = rollout_id
+
+
 @dataclass(frozen=True)
 class _Column:
     dtypes: tuple[str, ...]

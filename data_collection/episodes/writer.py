@@ -15,7 +15,7 @@ import numpy as np
 from data_collection.episodes.codec import EpisodeAttributes, encode
 from data_collection.episodes.files import sync, write_new
 from data_collection.episodes.manifest import EpisodeRecord
-from data_collection.episodes.schema import EpisodeError, check_id
+from data_collection.episodes.schema import EpisodeContentError, EpisodeError, check_id
 from data_collection.episodes.survey import Survey
 
 _Job = tuple[str, Mapping[str, np.ndarray], EpisodeAttributes]
@@ -49,8 +49,8 @@ def write_episode(
     """Write one episode of the round in ``folder`` durably and return its manifest record.
 
     Raises:
-        EpisodeError: The arrays are not what the format allows (NaN included), the round is
-            sealed, or the disk is full; then no file is left behind.
+        EpisodeContentError: The arrays are not what the format allows (NaN included).
+        EpisodeError: The round is sealed, or the disk is full; then no file is left behind.
     """
     return _publish([_stage(folder, rollout_id, arrays, attributes)])[0]
 
@@ -70,7 +70,10 @@ def _stage(
 ) -> _Staged:
     check_id(rollout_id)
     refuse_sealed(folder)
-    encoded = encode(rollout_id, arrays, attributes)
+    try:
+        encoded = encode(rollout_id, arrays, attributes)
+    except EpisodeError as error:
+        raise EpisodeContentError(rollout_id, str(error)) from error
     final = episode_path(folder, rollout_id)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")

@@ -13,6 +13,10 @@ from trainer.registry import Registry
 class Mixing(ABC):
     """Decides who acts. One instance serves many episodes; chance comes from their generators."""
 
+    def reset(self, environment: Environment) -> None:
+        """Forget the environment's last episode: a new one begins."""
+        return
+
     @abstractmethod
     def teacher_acts(
         self,

@@ -35,6 +35,11 @@ class EnsembleGate(Mixing):
         self.discrepancy = discrepancy
         self.variance = variance
 
+    def reset(self, environment: Environment) -> None:
+        """Have the members begin anew."""
+        for member in self.members:
+            member.reset(environment)
+
     def teacher_acts(
         self,
         environment: Environment,

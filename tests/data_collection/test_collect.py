@@ -18,7 +18,7 @@ from trainer.errors import ConfigError, UserError
 
 # An environment of no weight, so that what is measured here is the collecting. Seeds that are
 # divisible by 4 fail. The first episode with seed 6 kills its worker when asked to, once; the
-# third step of seed ``breaks`` raises, always.
+# third step of seed ``breaks`` raises, always; what seed ``blind`` sees is not a number.
 TOY = """
 import os, signal, time
 from pathlib import Path
@@ -32,8 +32,10 @@ class Toy(Environment):
     control_hz, max_steps, action_dim = 10.0, 20, 1
 
     def __init__(
-        self, *, pause_s: float = 0.0, kill: str | None = None, breaks: int | None = None
+        self, *, pause_s: float = 0.0, kill: str | None = None, breaks: int | None = None,
+        blind: int | None = None,
     ) -> None:
+        self.blind = blind
         self.observation_shapes = {STATE: (2,)}
         self.breaks = breaks
         self.pause_s, self.kill = pause_s, Path(kill) if kill else None
@@ -46,7 +48,8 @@ class Toy(Environment):
         return self.observe()
 
     def observe(self):
-        return {STATE: np.float32([self.seed, self.position])}
+        seen = np.nan if self.seed == self.blind else self.position
+        return {STATE: np.float32([self.seed, seen])}
 
     def step(self, action):
         time.sleep(self.pause_s)
@@ -55,6 +58,14 @@ class Toy(Environment):
         self.position += float(action[0])
         success = self.position > 2 and self.seed % 4 != 0
         return StepResult(self.observe(), -self.position, False, False, success)
+
+@environments.register("restorable_toy")
+class RestorableToy(Toy):
+    def save_state(self):
+        return self.seed, self.position
+
+    def restore_state(self, state):
+        self.seed, self.position = state
 
 @teachers.register("toy_teacher")
 class ToyTeacher(Teacher):
@@ -65,6 +76,17 @@ class ToyTeacher(Teacher):
         if self.dies:
             os._exit(7)
         return generator.uniform(0, 1, 1).astype(np.float32)
+
+@teachers.register("counting")
+class Counting(Teacher):
+    memoryless = False
+
+    def reset(self, environment):
+        self.count = 0
+
+    def act(self, environment, observation, generator):
+        self.count += 1
+        return np.float32([0.01 * self.count])
 """
 
 
@@ -274,3 +296,32 @@ def test_workers_start_without_torch():
     modules = "data_collection.player, data_collection.collect, data_collection.envs.meta_world"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_episode_that_is_not_a_number_is_given_up_and_the_others_stay(project, caplog):
+    toy = {"type": "toy", "params": {"blind": 3}}
+    options = {"episodes": 5, "keep_failures": True, "max_retries": 1, "min_completed": 0.5}
+    folder = collect(project(environment=toy, **options))
+    assert list(contents(folder)) == [f"000_{i:06d}" for i in (0, 1, 3, 4)]
+    assert "retry 1 of 1 follows" in caplog.text
+    assert "000_000002: observation.state is NaN or infinite at step 0" in caplog.text
+
+
+def test_a_teacher_with_a_memory_may_label_only_its_own_undisturbed_path(project):
+    labels = {"relabel": "rollout", "horizon": 2}
+    toy = {"environment": {"type": "restorable_toy"}, "teacher": {"type": "counting"}}
+    options = {**toy, "episodes": 1, "keep_failures": True}
+    folder = collect(project(**options, save_dir="calm", labels=labels))
+    actions = open_round(folder).read_rows("action")[:3, 0]
+    assert actions.tolist() == pytest.approx([0.01, 0.02, 0.03])
+    with pytest.raises(ConfigError, match="only label its own path, undisturbed"):
+        collect(project(**options, labels=labels, drivers=[{"noise": 0.1}]))
+
+
+def test_only_every_so_many_states_are_labelled_where_others_drive(project):
+    labels = {"relabel": "stepwise", "every": 4}
+    options = {"episodes": 1, "keep_failures": True, "labels": labels}
+    noisy = collect(project(**options, save_dir="noisy", drivers=[{"noise": 0.1}]))
+    labelled = open_round(noisy).read_rows("action_valid")
+    assert labelled.tolist() == [step % 4 == 0 for step in range(len(labelled))]
+    assert open_round(collect(project(**options, save_dir="own"))).read_rows("action_valid").all()

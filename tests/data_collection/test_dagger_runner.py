@@ -23,6 +23,7 @@ from data_collection.episodes import open_round, read_episode
 from data_collection.episodes.schema import EXPERT
 from data_collection.label_error import label_errors
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
+from trainer import checkpoint, evaluate, loop
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.cli import run_command
@@ -278,7 +279,48 @@ def test_another_configuration_in_the_same_folder_is_refused(finished):
         dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
 
 
-def test_a_teacher_that_is_not_good_enough_stops_the_run(tmp_path):
-    with pytest.raises(UserError, match="not good enough"):
-        dagger_runner.main(arguments(tmp_path / "poor", min_teacher_success=0.9))
+def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp_path):
+    for asked in (0.9, 0.8):
+        with pytest.raises(UserError, match="not good enough"):
+            dagger_runner.main(arguments(tmp_path / "poor", min_teacher_success=asked))
     assert not (tmp_path / "poor" / "data").exists()
+
+
+def test_another_training_yaml_than_the_first_rounds_is_refused(finished, tmp_path):
+    folder = tmp_path / "longer"
+    shutil.copytree(finished, folder)
+    training = folder / "configs" / "training.yaml"
+    saved = yaml.safe_load(training.read_text())
+    saved["components"]["trunk"]["params"]["width"] = 256
+    training.write_text(yaml.safe_dump(saved))
+    with pytest.raises(ConfigError, match=r"components\.trunk\.params\.width: saved 256, now 512"):
+        dagger_runner.main(arguments(folder, n_rounds=2))
+
+
+def test_a_student_that_is_not_finite_is_refused_and_an_earlier_one_goes_on(
+    tmp_path, monkeypatch, caplog
+):
+    newest = checkpoint.save_checkpoint
+
+    def save_broken(save_dir, name, *, components, **rest):
+        if (save_dir.name, name) in {("round_001", "epoch_1"), ("round_001", "epoch_2")}:
+            for state in components.values():
+                for value in state.values():
+                    value.fill_(float("nan"))
+        return newest(save_dir, name, components=components, **rest)
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_broken)
+    assert dagger_runner.main(arguments(tmp_path / "broken")) == 0
+    second = json.loads((tmp_path / "broken" / "rounds" / "001.json").read_text())
+    assert second["checkpoint"] == "train/round_000/epoch_2"
+    assert caplog.text.count("holds NaN or infinite weights: refused") == 2
+
+
+def test_a_student_is_evaluated_by_command_as_in_its_round(finished, tmp_path):
+    output = tmp_path / "figures.json"
+    run = finished / "train" / "round_001"
+    options = ["--episodes", "2", "--device", "cpu", "--output", str(output)]
+    assert evaluate.main(["--checkpoint", str(run), *options]) == 0
+    found = json.loads(output.read_text())
+    recorded = json.loads((finished / "rounds" / "001.json").read_text())["evaluation"]
+    assert found["returns"] == recorded["returns"]

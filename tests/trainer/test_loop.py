@@ -83,6 +83,18 @@ def test_a_loss_that_turns_nan_stops_names_the_gradient_and_keeps_the_last_check
             assert all(torch.isfinite(v).all() for v in state.values())
 
 
+def test_a_loss_that_turns_nan_stops_under_fp16_too(toy):
+    toy.edit(data__dataset={"type": "fake", "params": {"nan_from": 4}})
+    assert toy.train("--set", "train.precision=fp16") == 2
+    assert "the loss itself" in toy.log.read_text()
+
+
+def test_an_environment_that_nobody_names_is_noticed_before_training(toy):
+    toy.edit(evaluation={"every": 1})
+    assert toy.train("--dry_run") == 2
+    assert "the data do not say which environment they came from" in toy.log.read_text()
+
+
 def test_bf16_autocast_trains_and_keeps_float32_weights(toy):
     assert toy.train("--set", "train.precision=bf16") == 0, toy.log.read_text()
     state = torch.load(toy.save_dir / "epoch_3" / "action_decoder.pt", weights_only=True)

@@ -7,6 +7,8 @@ import time
 import pytest
 import torch
 
+from trainer.checkpoint import newest_checkpoint, save_checkpoint
+
 VARIANTS = {
     "plain": {},
     "ema": {"train__ema_decay": 0.9},
@@ -178,3 +180,30 @@ def test_a_copied_run_folder_goes_on(toy):
     arguments = ("--set", f"train.save_dir={elsewhere}", "--set", "train.epochs=4")
     assert toy.train(*arguments) == 0, toy.log.read_text()
     assert torch.load(elsewhere / "epoch_4" / "training_state.pt", weights_only=True)["step"] == 32
+
+
+def test_a_warm_started_run_goes_on_without_what_it_started_from(toy):
+    assert toy.train("--set", "train.save_dir=runs/first", "--set", "train.epochs=1") == 0
+    toy.edit(train__load_dir="runs/first")
+    assert toy.train("--set", "train.epochs=1") == 0
+    shutil.rmtree(toy.root / "runs" / "first")
+    assert toy.train("--set", "train.epochs=2") == 0
+    assert (toy.save_dir / "epoch_2").is_dir()
+
+
+def test_a_crash_while_an_old_interrupt_is_deleted_leaves_a_run_that_goes_on(tmp_path, monkeypatch):
+    def save(step):
+        components = {"net": {"weight": torch.ones(2)}}
+        details = {"training_state": {}, "texts": {}, "step": step, "epoch": 1}
+        return save_checkpoint(tmp_path, "interrupt", components=components, **details)
+
+    save(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.checkpoint.shutil.rmtree", half_deleted)
+        save(2)
+    newest = newest_checkpoint(tmp_path)
+    assert (newest.folder.name, newest.step) == ("interrupt", 2)
+
+
+def half_deleted(folder, ignore_errors=False):
+    (folder / "manifest.json").unlink(missing_ok=True)

@@ -68,3 +68,18 @@ def test_the_average_learns():
             parameter.copy_(value)
     x = torch.randn(256, 3, generator=torch.Generator().manual_seed(1))
     assert (model(x) - x.sum(-1, keepdim=True)).square().mean() < 0.3  # the targets' variance is 3
+
+
+def test_rows_that_were_put_elsewhere_are_averaged_from_where_they_are():
+    recipe = ScheduleFreeRAdam(lr=1e-2)
+    model, _, optimizer = train(30, recipe)
+    weight, rows = model[0].weight, torch.tensor([1, 4])
+    before = recipe.averaged(optimizer)[weight]
+    with torch.no_grad():
+        weight[rows] = 7.0
+    recipe.reset_rows(optimizer, weight, rows)
+    after = recipe.averaged(optimizer)[weight]
+    assert torch.equal(after[rows], torch.full((2, 3), 7.0))
+    others = [0, 2, 3, 5, 6, 7]
+    assert torch.equal(after[others], before[others])
+    assert not optimizer.state[weight]["exp_avg_sq"][rows].any()

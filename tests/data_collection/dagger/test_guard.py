@@ -5,9 +5,14 @@ import logging
 import pytest
 import torch
 
-from data_collection.dagger.guard import choose_driver, does_worse, set_aside_if_worse
+from data_collection.dagger.guard import (
+    choose_driver,
+    clean_student,
+    does_worse,
+    set_aside_if_worse,
+)
 from data_collection.dagger.records import RoundRecord
-from trainer.checkpoint import save_checkpoint
+from trainer.checkpoint import open_checkpoint, save_checkpoint
 from trainer.errors import UserError
 from trainer.evaluate import Evaluation, wilson_interval
 
@@ -44,33 +49,35 @@ def record(round, successes=5, mean_return=10.0, set_aside=False):
     )
 
 
-def save(folder, round, weight):
-    save_checkpoint(
+def save(folder, round, weight, epoch=1):
+    return save_checkpoint(
         folder / "train" / f"round_{round:03d}",
-        "epoch_1",
+        f"epoch_{epoch}",
         components={"net": {"weight": torch.tensor([1.0, weight])}},
         training_state={},
         texts={},
-        step=1,
-        epoch=1,
+        step=epoch,
+        epoch=epoch,
     )
 
 
-def test_the_newest_clean_student_drives_and_a_broken_one_is_named(tmp_path, caplog):
-    for round, weight in enumerate((2.0, 3.0, float("nan"), float("inf"))):
-        save(tmp_path, round, weight)
-    driver = choose_driver(tmp_path, [record(i) for i in range(4)])
-    assert driver.folder == tmp_path / "train" / "round_001" / "epoch_1"
+def test_the_newest_clean_checkpoint_is_the_student_and_broken_ones_are_named(tmp_path, caplog):
+    for epoch, weight in enumerate((2.0, 3.0, float("nan"), float("inf")), start=1):
+        save(tmp_path, 0, weight, epoch)
+    run = tmp_path / "train" / "round_000"
+    assert clean_student(run, previous=None).folder == run / "epoch_2"
     refused = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert len(refused) == 2
-    assert "round_003" in refused[0]
-    assert "NaN or infinite weights" in refused[0]
+    assert "epoch_4 holds NaN or infinite weights" in refused[0]
 
 
-def test_without_a_clean_student_the_run_ends(tmp_path):
-    save(tmp_path, 0, float("nan"))
-    with pytest.raises(UserError, match="no round has left a student with finite weights"):
-        choose_driver(tmp_path, [record(0)])
+def test_without_a_clean_checkpoint_the_previous_student_stays_or_the_run_ends(tmp_path):
+    previous = open_checkpoint(save(tmp_path, 0, 1.0))
+    save(tmp_path, 1, float("nan"))
+    run = tmp_path / "train" / "round_001"
+    assert clean_student(run, previous) is previous
+    with pytest.raises(UserError, match="training has left no student with finite weights"):
+        clean_student(run, None)
 
 
 def test_a_student_that_was_set_aside_does_not_drive(tmp_path):
