@@ -1,4 +1,4 @@
-"""Success rate, return and videos of a checkpoint, in the environment its data came from.
+"""Success rate, return and videos of a checkpoint, where its data came from or elsewhere.
 
 python trainer/evaluate.py --checkpoint runs/naive_flow_matching_policy/exp3 --episodes 100
 """
@@ -22,6 +22,7 @@ from trainer.acting import load_policy
 from trainer.build import Run
 from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import run_command
+from trainer.config import load_config
 from trainer.distributed import choose_device
 from trainer.environment import StepResult
 from trainer.errors import ConfigError
@@ -235,25 +236,28 @@ def main(arguments: Sequence[str]) -> int:
             if value is not None
         }
     )
-    if saved.environment is None:
+    load_plugins([*config.plugins, *args.plugin], saved.root)
+    other = load_config(args.environment, ComponentSpec) if args.environment else None
+    environment = other.config if other else saved.environment
+    if environment is None:
         raise ConfigError(
             f"{checkpoint.folder / 'resolved.yaml'}: no environment is recorded; the experiment "
-            "must name one under evaluation.environment"
+            "must name one under evaluation.environment, or the command with --environment"
         )
-    load_plugins([*config.plugins, *args.plugin], saved.root)
     output = args.output or checkpoint.folder.parent / f"evaluation_{checkpoint.folder.name}.json"
     evaluation = evaluate(
         saved.policy,
         saved.config.interface.to_interface(),
-        saved.environment,
+        environment,
         config,
-        at=saved.at,
-        root=saved.root,
+        at=other.at if other else saved.at,
+        root=other.root if other else saved.root,
         episodes=args.episodes,
         seed=args.seed,
         video_folder=output.parent / "videos" / checkpoint.folder.name,
     )
     record: Mapping[str, object] = asdict(evaluation) | {
+        "environment": environment.model_dump(mode="json"),
         "checkpoint": str(checkpoint.folder),
         "weights_sha256": checkpoint.weights_sha256,
         "seed": args.seed,
@@ -265,7 +269,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Roll a checkpoint out in the environment its data came from.",
+        description="Roll a checkpoint out in the environment its data came from, or another one.",
         epilog=(
             "examples:\n"
             "  python trainer/evaluate.py --checkpoint runs/demo --episodes 100\n"
@@ -282,6 +286,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--video", type=int, metavar="K", help="film the first K episodes")
     parser.add_argument("--execute_horizon", type=_positive, help="steps executed of each chunk")
+    parser.add_argument(
+        "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
+    )
     parser.add_argument("--plugin", action="append", default=[], help="a further plugin to load")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--output", type=Path, help="where the figures go (JSON)")
