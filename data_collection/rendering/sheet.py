@@ -51,10 +51,10 @@ def write_png(path: Path, picture_hwc: np.ndarray) -> None:
 def _row(row: SheetRow, columns: int) -> np.ndarray:
     shown = np.linspace(0, len(row.frames) - 1, min(columns, len(row.frames))).round().astype(int)
     frames = tile([np.asarray(row.frames[step]) for step in shown], columns)
-    return np.concatenate([_caption(row.caption, frames.shape[1]), frames])
+    return np.concatenate([caption(row.caption, frames.shape[1]), frames])
 
 
-def _caption(text: str, width: int) -> np.ndarray:
+def caption(text: str, width: int) -> np.ndarray:
     """Return the text in grey on a black strip (h, ``width``, 3), cut at the right edge."""
     strip = Image.new("RGB", (width, _CAPTION_PIXELS))
     font = ImageFont.load_default(_FONT_PIXELS)
