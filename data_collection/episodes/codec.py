@@ -14,8 +14,17 @@ import h5py
 import numpy as np
 
 from data_collection.episodes.index import Extent
-from data_collection.episodes.layout import Pieces, lay_out
-from data_collection.episodes.schema import FORMAT_VERSION, EpisodeError, batch_key, check_arrays
+from data_collection.episodes.layout import Pieces, Rows, lay_out
+from data_collection.episodes.schema import (
+    FORMAT_VERSION,
+    GENERATED_IMAGE_PREFIX,
+    IMAGE_PREFIX,
+    IS_BASELINE,
+    VALID_PREFIX,
+    EpisodeError,
+    batch_key,
+    check_arrays,
+)
 
 _HEADER = "episode"
 
@@ -80,8 +89,20 @@ def encode(
         "attributes": asdict(attributes),
     }
     text = json.dumps(header, sort_keys=True).encode()
-    pieces, extents = lay_out(arrays, {_HEADER: text})
+    pieces, extents = lay_out(arrays, {_HEADER: text}, _generated_pictures(arrays))
     return EncodedEpisode(pieces, extents, content_hash)
+
+
+def _generated_pictures(arrays: Mapping[str, np.ndarray]) -> dict[str, Rows]:
+    """Return what shows the pictures that were generated, not warped, under their own keys."""
+    cameras = [key.removeprefix(VALID_PREFIX) for key in arrays if key.startswith(VALID_PREFIX)]
+    return {
+        GENERATED_IMAGE_PREFIX + name: Rows(
+            IMAGE_PREFIX + name, np.flatnonzero(arrays[IS_BASELINE]).tolist()
+        )
+        for name in cameras
+        if IMAGE_PREFIX + name in arrays  # JPEG frames have no rows
+    }
 
 
 def decode(image: bytes, where: Path) -> Episode:
@@ -113,7 +134,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     found: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and not item.is_virtual:
             found[batch_key(name)] = item
 
     file.visititems(visit)

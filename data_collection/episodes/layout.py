@@ -11,7 +11,8 @@ an episode has many keys.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -29,13 +30,23 @@ Pieces = list[memoryview]
 """A file's bytes, piece by piece."""
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of an array, to be found in the file under a name of their own, without a copy."""
+
+    source: str
+    rows: Sequence[int]
+
+
 def lay_out(
-    arrays: Mapping[str, np.ndarray], attributes: Mapping[str, bytes]
+    arrays: Mapping[str, np.ndarray],
+    attributes: Mapping[str, bytes],
+    links: Mapping[str, Rows] | None = None,
 ) -> tuple[Pieces, dict[str, Extent]]:
     """Return the HDF5 file of ``arrays`` and root ``attributes``, and where the arrays lie in it.
 
-    The pieces of arrays are views of them, so these must not change while the pieces are in use.
-    Equal arguments give equal bytes.
+    ``links`` become virtual data sets, by key. The pieces of arrays are views of them, so these must
+    not change while the pieces are in use. Equal arguments give equal bytes.
     """
     metadata = _Metadata()
     contiguous, linked = _contiguous(), _linked()
@@ -58,6 +69,8 @@ def lay_out(
             extents[key] = Extent(offset, array.shape, array.dtype)
             if array.size:
                 pieces[offset] = array.reshape(-1).view(np.uint8).data
+        for key, rows in (links or {}).items():
+            _link(file.id, key, rows, arrays[rows.source], linked)
         for name, value in attributes.items():
             file.attrs[name] = np.bytes_(value)
     pieces |= {at: memoryview(data) for at, data in metadata.pieces.items()}
@@ -75,7 +88,7 @@ def find_arrays(path: Path) -> dict[str, Extent]:
 
     def visit(name: bytes) -> None:
         item = h5o.open(file, name)
-        if isinstance(item, h5d.DatasetID):
+        if isinstance(item, h5d.DatasetID) and not _is_virtual(item):
             extent = Extent(item.get_offset() or 0, item.shape, item.dtype)
             found[batch_key(name.decode())] = extent
 
@@ -84,6 +97,26 @@ def find_arrays(path: Path) -> dict[str, Extent]:
     finally:
         file.close()
     return dict(sorted(found.items()))
+
+
+def _link(file: h5f.FileID, key: str, link: Rows, source: np.ndarray, linked: h5p.PropLCID) -> None:
+    """Add a data set of some rows of another one of the same file."""
+    shape, row = (len(link.rows), *source.shape[1:]), (1, *source.shape[1:])
+    chosen, here = h5s.create_simple(source.shape), h5s.create_simple(shape)
+    chosen.select_none()
+    for number in link.rows:
+        start = (number, *(0 for _ in row[1:]))
+        chosen.select_hyperslab(start, row, op=h5s.SELECT_OR)
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_layout(h5d.VIRTUAL)
+    properties.set_virtual(here, b".", hdf5_path(link.source).encode(), chosen)
+    properties.set_obj_track_times(False)
+    kind = h5t.py_create(source.dtype, logical=True)
+    h5d.create(file, hdf5_path(key).encode(), kind, here, properties, linked)
+
+
+def _is_virtual(dataset: h5d.DatasetID) -> bool:
+    return dataset.get_create_plist().get_layout() == h5d.VIRTUAL
 
 
 def _contiguous() -> h5p.PropDCID:

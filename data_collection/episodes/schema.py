@@ -16,6 +16,8 @@ from data_collection.episodes.texts import split_texts
 
 FORMAT_VERSION = 1
 
+_GENERATED_PREFIX = "generated."
+
 STATE = "observation.state"
 IMAGE_PREFIX = "observation.images."
 DEPTH_PREFIX = "observation.depth."
@@ -32,6 +34,7 @@ LABEL_FRAME = "label.frame"
 LABEL_CHUNK = "label.chunk"
 LABEL_VALID = "label.valid"
 IS_BASELINE = "generated.is_baseline"
+GENERATED_IMAGE_PREFIX = "generated.images."
 VALID_PREFIX = "generated.valid."
 PROMPT = "generated.prompt"
 GENERATED_SEED = "generated.seed"
@@ -93,6 +96,7 @@ _VALID = _Column(("uint8",), "Thw")  # a bit a pixel, each row of a picture in w
 _JPEG_DATA = _Column(("uint8",), "n")
 _JPEG_OFFSETS = _Column(("int64",), "m")
 _LABELS = {LABEL_FRAME, LABEL_CHUNK, LABEL_VALID}
+_GENERATED = {IS_BASELINE, PROMPT + TEXT_DATA, PROMPT + TEXT_INDEX, GENERATED_SEED}
 
 
 def hdf5_path(key: str) -> str:
@@ -124,6 +128,8 @@ def check_arrays(rollout_id: str, arrays: Mapping[str, np.ndarray]) -> int:
     missing = [k for k, column in _COLUMNS.items() if not column.optional and k not in arrays]
     if 0 < len(_LABELS & arrays.keys()) < len(_LABELS):
         missing += sorted(_LABELS - arrays.keys())
+    if any(key.startswith(_GENERATED_PREFIX) for key in arrays):
+        missing += sorted(_GENERATED - arrays.keys())
     if missing:
         raise EpisodeError(f"{where}: keys missing: {', '.join(missing)}")
     sizes = {"1": 1, "2": 2, "3": 3}
@@ -189,14 +195,29 @@ def _check_values(where: str, arrays: Mapping[str, np.ndarray], steps: int) -> N
     for key in arrays:
         if key.endswith((JPEG_DATA, JPEG_OFFSETS)):
             _check_jpeg(where, key.rpartition(".")[0], arrays, steps)
-    if PROMPT + TEXT_DATA in arrays or PROMPT + TEXT_INDEX in arrays:
+        elif key.startswith(VALID_PREFIX):
+            _check_valid(where, key, IMAGE_PREFIX + key.removeprefix(VALID_PREFIX), arrays)
+    if IS_BASELINE in arrays:
         _check_texts(where, PROMPT, arrays)
+
+
+def _check_valid(where: str, key: str, image: str, arrays: Mapping[str, np.ndarray]) -> None:
+    if image in arrays:
+        height, width = arrays[image].shape[2:]
+        row = (height, -(-width // 8))
+        if arrays[key].shape[1:] != row:
+            raise EpisodeError(
+                f"{where}: {key} must have rows of shape {row}, a bit for each pixel of {image}, "
+                f"got {arrays[key].shape[1:]}"
+            )
+    elif image + JPEG_DATA not in arrays:
+        raise EpisodeError(f"{where}: {key} belongs to {image}, which is not there")
 
 
 def _check_texts(where: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
     try:
         split_texts(arrays[key + TEXT_DATA], arrays[key + TEXT_INDEX])
-    except (KeyError, ValueError, IndexError) as error:
+    except (ValueError, IndexError) as error:
         raise EpisodeError(
             f"{where}: {key} needs {TEXT_DATA}, a JSON list of texts, and {TEXT_INDEX} into it "
             f"({error!r})"

@@ -65,9 +65,7 @@ def preview(
 
 def _scene(task: str, camera: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """Return depth and rigid parts of the first moment of an episode, each (H, W)."""
-    config = CameraConfig(
-        camera=camera, height=pixels, width=pixels, depth=True, segmentation=True
-    )
+    config = CameraConfig(camera=camera, height=pixels, width=pixels, depth=True, segmentation=True)
     environment = MetaWorld(task=task, cameras={_CAMERA: config})
     frame = environment.views.frame(_CAMERA, environment.reset(_SEED))
     parts_n = environment.views.rigid_parts
@@ -98,9 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("collection", type=Path, help="JSON lines")
     parser.add_argument("--out", type=Path, help="a PNG (default: COLLECTION.png here)")
     parser.add_argument("--count", type=_positive, help="the first so many (default: all)")
-    parser.add_argument("--task", default="drawer-open-v3", help="of Meta-World (default: %(default)s)")
-    parser.add_argument("--camera", default="corner2", help="default: %(default)s")
-    parser.add_argument("--pixels", type=_positive, default=160, help="default: %(default)s")
+    default = "default: %(default)s"
+    parser.add_argument("--task", default="drawer-open-v3", help=f"of Meta-World ({default})")
+    parser.add_argument("--camera", default="corner2", help=f"of its model ({default})")
+    parser.add_argument("--pixels", type=_positive, default=160, help=default)
     return parser
 
 

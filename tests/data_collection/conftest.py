@@ -8,7 +8,7 @@ CONFIG = "environment: {type: toy, params: {level: 3}}\n"
 
 @pytest.fixture
 def make_arrays():
-    def make(seed=0, steps=5, images=False, labels=False):
+    def make(seed=0, steps=5, images=False, labels=False, generated=False):
         rng = np.random.default_rng(seed)
 
         def floats(*shape):
@@ -32,6 +32,12 @@ def make_arrays():
             arrays["observation.depth.head"] = rng.random((steps, 1, 4, 6)).astype(np.float16)
             ids = rng.integers(-1, 9, (steps, 2, 4, 6)).astype(np.int16)
             arrays["observation.segmentation.head"] = ids
+        if generated:
+            arrays["generated.is_baseline"] = np.arange(steps) % 2 == 0
+            arrays["generated.valid.head"] = rng.integers(0, 256, (steps, 4, 1)).astype(np.uint8)
+            arrays["generated.prompt.text"] = np.frombuffer(b'["a | b", "c"]', np.uint8)
+            arrays["generated.prompt.index"] = np.arange(steps) % 2
+            arrays["generated.seed"] = np.arange(steps)
         if labels:
             arrays["label.frame"] = np.arange(0, steps, 2)
             count = len(arrays["label.frame"])

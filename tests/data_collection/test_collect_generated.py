@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -78,6 +79,9 @@ def test_what_is_seen_is_recorded_with_how_it_came_about(collected):
         assert len(texts) == steps
         assert texts[0] in {f"{p['foreground']} | {p['background']}" for p in PROMPTS}
         assert sealed.manifest[name].attributes.prompt == texts[0]
+        with h5py.File(sealed.file(number)) as file:  # without a copy
+            pictures = arrays["observation.images.head"][::5]
+            np.testing.assert_array_equal(file["generated/images/head"][...], pictures)
     assert verify_round(collected[0]) == []
 
 
@@ -104,6 +108,15 @@ def test_an_episode_comes_out_bit_identical_also_of_a_packed_round(collected):
     assert all(replay(episode, root).is_identical for episode in episodes)
     pack(folder)
     assert replay(episodes[1], root).is_identical
+
+
+def test_pictures_may_be_recorded_as_jpeg(config_file):
+    sealed = open_round(collect(config_file, "recording.images=jpeg", "episodes=1"))
+    arrays = sealed.read_episode(0)
+    assert "observation.images.head.data" in arrays
+    assert arrays["generated.valid.head"].shape[1:] == (16, 3)
+    with h5py.File(sealed.file(0)) as file:
+        assert "images" not in file["generated"]
 
 
 def test_a_round_is_not_continued_with_other_prompts(config_file, tmp_path):

@@ -113,7 +113,7 @@ class ControlNet(Generator):
         mask_b1hw = torch.stack([torch.from_numpy(scene.mask_hw != 0)[None] for scene in scenes])
         latent_sides = tuple(side // self._pipeline.vae_scale_factor for side in sides)
         mask = interpolate(mask_b1hw.float(), latent_sides, mode="area").to(self._device)
-        prompts = [s for scene in scenes for s in (scene.prompt.foreground, scene.prompt.background)]
+        prompts = [text for s in scenes for text in (s.prompt.foreground, s.prompt.background)]
         # Both prompts of a scene start from the same noise, and get the same noise on the way.
         noise = [torch.Generator().manual_seed(s.seed) for s in scenes for _ in range(2)]
         result = self._pipeline(
@@ -150,7 +150,7 @@ def _joining(mask_b1hw: Tensor) -> _Callback:
 
 
 def _nearness(depth_hw: np.ndarray) -> Tensor:
-    """Return (1, H, W) from 0, farthest, to 1, nearest: inverse depth, as depth networks give it."""
+    """Return (1, H, W) from 0, farthest, to 1: inverse depth, as depth networks give it."""
     inverse_hw = 1 / torch.from_numpy(np.asarray(depth_hw, np.float32).copy())
     low, high = inverse_hw.min(), inverse_hw.max()
     return ((inverse_hw - low) / (high - low).clamp(min=1e-6))[None]
@@ -170,9 +170,7 @@ def _device(choice: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device(choice)
 
 
-def _dtype(
-    precision: Literal["auto", "fp32", "fp16", "bf16"], device: torch.device
-) -> torch.dtype:
+def _dtype(precision: Literal["auto", "fp32", "fp16", "bf16"], device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]

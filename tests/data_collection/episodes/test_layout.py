@@ -3,7 +3,7 @@ import io
 import h5py
 import numpy as np
 
-from data_collection.episodes.layout import find_arrays, lay_out
+from data_collection.episodes.layout import Rows, find_arrays, lay_out
 
 
 def _arrays():
@@ -50,3 +50,18 @@ def test_arrays_are_found_where_they_were_put(tmp_path):
     assert find_arrays(path) == extents
     for key, array in arrays.items():
         np.testing.assert_array_equal(extents[key].read(path), array)
+
+
+def test_rows_have_a_second_name_but_no_second_place(tmp_path):
+    arrays = _arrays()
+    links = {"generated.images.head": Rows("observation.images.head", [0, 3])}
+    plain, linked = (b"".join(lay_out(arrays, {}, each)[0]) for each in (None, links))
+    assert len(linked) - len(plain) < 10_000 < arrays["observation.images.head"].nbytes
+    path = tmp_path / "episode.h5"
+    path.write_bytes(linked)
+    with h5py.File(path) as file:
+        seen = file["generated/images/head"]
+        assert seen.is_virtual
+        np.testing.assert_array_equal(seen[...], arrays["observation.images.head"][[0, 3]])
+    assert find_arrays(path).keys() == arrays.keys()
+    assert linked == b"".join(lay_out(arrays, {}, links)[0])

@@ -5,7 +5,8 @@ from data_collection.episodes.schema import EpisodeError, check_arrays, check_id
 
 
 def test_accepts_every_kind_of_key_and_returns_the_steps(make_arrays):
-    assert check_arrays("a", make_arrays(steps=6, images=True, labels=True)) == 6
+    every_kind = {"images": True, "labels": True, "generated": True}
+    assert check_arrays("a", make_arrays(steps=6, **every_kind)) == 6
 
 
 def test_accepts_labels_at_no_frame(make_arrays):
@@ -47,6 +48,13 @@ def _nan_at_3(array):
         (_set("observation.segmentation.head", lambda a: a.astype(np.int32)), "must be int16"),
         (_set("observation.segmentation.head", lambda a: a[:, :1]), r"\(5, 2, h, w\)"),
         (_set("observation.images.left.offsets", lambda a: a + 1), "6 rising offsets from 0 to 5"),
+        (_drop("generated.prompt.text"), r"keys missing: generated\.prompt\.text"),
+        (_drop("generated.is_baseline"), r"keys missing: generated\.is_baseline"),
+        (_set("generated.prompt.index", lambda a: a + 1), r"generated\.prompt needs \.text"),
+        (_set("generated.prompt.index", lambda a: a - 1), r"generated\.prompt needs \.text"),
+        (_set("generated.prompt.text", lambda a: a[1:]), r"generated\.prompt needs \.text"),
+        (_set("generated.valid.head", lambda a: a[:, :3]), r"rows of shape \(4, 1\), a bit for"),
+        (_drop("observation.images.head"), r"observation\.images\.head, which is not there"),
         (lambda arrays: arrays.update(rewrd=arrays["reward"]), "unknown key 'rewrd'"),
         (
             lambda arrays: arrays.update({"observation.odour": arrays["reward"]}),
@@ -55,7 +63,7 @@ def _nan_at_3(array):
     ],
 )
 def test_refuses_what_the_format_does_not_allow(make_arrays, damage, message):
-    arrays = make_arrays(images=True, labels=True)
+    arrays = make_arrays(images=True, labels=True, generated=True)
     damage(arrays)
     with pytest.raises(EpisodeError, match=message) as caught:
         check_arrays("rollout_7", arrays)
