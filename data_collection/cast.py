@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from data_collection.envs.repainted import Repainted
 from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import EpisodeAttributes
 from data_collection.labelling import ChunkLabeller, check_restorable
@@ -95,7 +94,7 @@ class Cast:
             round=self.config.round,
             teacher_checkpoint=self.teacher.checkpoint,
             student_checkpoint=self._student.checkpoint if self._student else None,
-            prompt=self._prompt_of(result.seed),
+            prompt=self.environments[0].prompt_of(result.seed),
         )
 
     @property
@@ -107,10 +106,6 @@ class Cast:
         """Close the environments."""
         for environment in self.environments:
             environment.close()
-
-    def _prompt_of(self, seed: int) -> str | None:
-        environment = self.environments[0]
-        return str(environment.prompt_of(seed)) if isinstance(environment, Repainted) else None
 
     def _driver_of(self, job: RolloutJob) -> Driver:
         if self._student:
@@ -153,6 +148,9 @@ def _environments(
     ]
     if config.render_mode == "simulator" or config.generated is None:
         return plain
+    # Imported here: it knows MuJoCo, which not everybody needs who collects.
+    from data_collection.envs.repainted import Repainted
+
     if generator is None:
         at = loaded.under("generated", "generator")
         generator = build(generators, config.generated.generator, at, supplied)

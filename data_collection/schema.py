@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 from data_collection.cluster.schema import ClusterConfig
+from data_collection.generated import GeneratedConfig, RenderMode
 from data_collection.recording import RecordingConfig
-from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from trainer.environment import EVALUATION_SEED_START
 from trainer.rollout import RolloutJob
 from trainer.schema import ComponentSpec, PlanningConfig, Strict

@@ -7,6 +7,7 @@ import pytest
 
 from data_collection import collect
 from trainer import evaluate, offline_trainer
+from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 COLLECT = ROOT / "experiment_training/data_collection/pick_place/exp1/collect.yaml"
@@ -70,3 +71,12 @@ def test_expert_episodes_become_a_trained_and_evaluated_policy(trained, tmp_path
     assert record["checkpoint"] == str(trained / "epoch_2")
     assert set(record) >= {"success_interval", "episodes", "seconds", "weights_sha256"}
     assert list((tmp_path / "videos" / "epoch_2").glob("*.mp4"))
+
+    # Elsewhere: another task, whose state has the same shape.
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text("{type: meta_world, params: {task: push-v3}}")
+    assert evaluate.main([*arguments, "--environment", str(elsewhere)]) == 0
+    assert json.loads(summary.read_text())["environment"]["params"] == {"task": "push-v3"}
+    elsewhere.write_text("type: meta_world\nparams: {tusk: push-v3}")
+    with pytest.raises(ConfigError, match=r"elsewhere\.yaml:2: params\.tusk: unknown parameter"):
+        evaluate.main([*arguments, "--environment", str(elsewhere)])

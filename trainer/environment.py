@@ -85,6 +85,10 @@ class Environment(ABC):
         """Return an RGB picture (H, W, 3) uint8 for videos; raise UserError when impossible."""
         raise UserError(f"{type(self).__name__} cannot render pictures")
 
+    def prompt_of(self, seed: int) -> str | None:
+        """Return the words that the pictures of an episode follow; None where there are none."""
+        return None
+
     def save_state(self) -> object:
         """Return everything that decides the future: simulator, counters, wrappers, RNG."""
         raise UserError(f"{type(self).__name__} cannot save and restore its state")

@@ -14,8 +14,8 @@ from pydantic import (
 )
 
 from data_collection.cluster.schema import ClusterConfig
+from data_collection.generated import GeneratedConfig, RenderMode
 from data_collection.recording import RecordingConfig
-from data_collection.rendering.painter import GeneratedConfig, RenderMode
 from data_collection.schema import DriverConfig, LabelConfig
 from trainer.environment import EVALUATION_SEED_START
 from trainer.schema import ComponentSpec, PlanningConfig, RolloutConfig, Strict

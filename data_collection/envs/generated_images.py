@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import PositiveInt
 
 from data_collection.envs.repainted import Repainted
+from data_collection.generated import Draw, GeneratedConfig
 from data_collection.rendering.generators import generators
-from data_collection.rendering.painter import GeneratedConfig
 from trainer.registry import environments
 from trainer.schema import ComponentSpec
 from trainer.signature import build
@@ -39,7 +38,7 @@ class GeneratedImages(Repainted):
         cameras: list[str],
         prompts: str,
         generator: ComponentSpec | None = None,
-        draw: Literal["episode", "frame"] = "episode",
+        draw: Draw = "episode",
         baseline_interval: PositiveInt = 7,
         root: Path,
     ) -> None:

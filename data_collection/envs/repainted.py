@@ -16,9 +16,10 @@ from data_collection.episodes.schema import (
     PROMPT,
     VALID_PREFIX,
 )
+from data_collection.generated import GeneratedConfig
 from data_collection.prompts import load_prompts
-from data_collection.rendering.generators import Generator, Prompt
-from data_collection.rendering.painter import GeneratedConfig, Painter, PainterState
+from data_collection.rendering.generators import Generator
+from data_collection.rendering.painter import Painter, PainterState
 from trainer.environment import IMAGE_PREFIX, Environment, Observation, StepResult
 from trainer.errors import ConfigError, UserError, nearest
 
@@ -73,9 +74,9 @@ class Repainted(Environment):
         """The environment inside."""
         return self._environment.unwrapped
 
-    def prompt_of(self, seed: int) -> Prompt:
-        """Return the first prompt of the episode of ``seed``."""
-        return self._painter.prompt_of(seed)
+    def prompt_of(self, seed: int) -> str:
+        """Return the prompt of the episode of ``seed``, or the first one of several."""
+        return str(self._painter.prompt_of(seed))
 
     def reset(self, seed: int) -> Observation:
         """Start the episode of ``seed``, with the prompt that belongs to it."""

@@ -45,7 +45,7 @@ def lay_out(
 ) -> tuple[Pieces, dict[str, Extent]]:
     """Return the HDF5 file of ``arrays`` and root ``attributes``, and where the arrays lie in it.
 
-    ``links`` become virtual data sets, by key. The pieces of arrays are views of them, so these must
+    ``links`` become virtual data sets by key. The pieces of arrays are views of them, so these must
     not change while the pieces are in use. Equal arguments give equal bytes.
     """
     metadata = _Metadata()

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
 
+from data_collection.generated import Draw
 from data_collection.prompts import PromptCollection
 from data_collection.rendering.frames import Frame
 from data_collection.rendering.generators import Generator, Prompt, Scene
 from data_collection.rendering.warp import Warped, warp
 from trainer.errors import UserError
-from trainer.schema import ComponentSpec, Strict
 from trainer.seeding import stream_seed
-
-RenderMode = Literal["simulator", "generated"]
-"""What a policy sees: the simulator's own pictures, or generated ones."""
-
-
-class GeneratedConfig(Strict):
-    """How pictures are generated."""
-
-    cameras: Annotated[list[str], Field(min_length=1)]
-    """Whose pictures are replaced; they need ``depth: true`` and ``segmentation: true``."""
-    generator: ComponentSpec = ComponentSpec(type="procedural")
-    prompts: str
-    """A collection (JSON lines)."""
-    draw: Literal["episode", "frame"] = "episode"
-    """One prompt and seed for a whole episode, or new ones for each generated picture."""
-    baseline_interval: PositiveInt = 7
-    """Steps from one generated picture to the next; those in between are warped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +65,7 @@ class Painter:
         prompts: PromptCollection,
         parts_n: np.ndarray,
         *,
-        draw: Literal["episode", "frame"],
+        draw: Draw,
         baseline_interval: int,
     ) -> None:
         self._generator = generator
@@ -105,22 +86,21 @@ class Painter:
         Raises:
             UserError: The generator gives something else than a picture for each camera.
         """
-        state = self.state
-        is_baseline = state.step % self._interval == 0 or state.baseline is None
-        if is_baseline:
+        state, baseline = self.state, self.state.baseline
+        is_due = state.step % self._interval == 0
+        if is_due or baseline is None:
             baseline = self._generate(frames, state.step // self._interval)
             pictures = {
                 name: Warped(image, np.ones(image.shape[:2], bool))
                 for name, image in baseline.images.items()
             }
         else:
-            baseline = state.baseline
             pictures = {
                 name: warp(baseline.images[name], baseline.frames[name], frame)
                 for name, frame in frames.items()
             }
         self.state = replace(state, step=state.step + 1, baseline=baseline)
-        return Painted(pictures, is_baseline, baseline.prompt, baseline.seed)
+        return Painted(pictures, is_due, baseline.prompt, baseline.seed)
 
     def prompt_of(self, episode_seed: int) -> Prompt:
         """Return the first prompt of an episode, its only one unless each frame draws its own."""

@@ -116,7 +116,7 @@ class ControlNet(Generator):
         prompts = [text for s in scenes for text in (s.prompt.foreground, s.prompt.background)]
         # Both prompts of a scene start from the same noise, and get the same noise on the way.
         noise = [torch.Generator().manual_seed(s.seed) for s in scenes for _ in range(2)]
-        result = self._pipeline(
+        (latents, _) = self._pipeline(
             prompt=prompts,
             negative_prompt=[self._negative_prompt] * len(prompts),
             image=control.repeat_interleave(2, dim=0).to(self._device),
@@ -127,10 +127,11 @@ class ControlNet(Generator):
             controlnet_conditioning_scale=self._conditioning_scale,
             generator=noise,
             output_type="latent",
-            callback_on_step_end=_joining(mask),
+            callback_on_step_end=_joining(mask),  # type: ignore[arg-type] - typed as it once was
+            return_dict=False,
         )
         vae = self._pipeline.vae
-        decoded = vae.decode(result.images[::2] / vae.config.scaling_factor).sample
+        decoded = vae.decode(latents[::2] / vae.config.scaling_factor).sample
         small = interpolate(decoded.float() / 2 + 0.5, (height, width), mode="area").clamp(0, 1)
         return list((255 * small).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy())
 

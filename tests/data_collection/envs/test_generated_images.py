@@ -9,10 +9,10 @@ from data_collection.envs.generated_images import GeneratedImages
 from data_collection.envs.gymnasium_env import GymnasiumEnv
 from data_collection.envs.meta_world import MetaWorld
 from data_collection.envs.repainted import Repainted
+from data_collection.generated import GeneratedConfig
 from data_collection.rendering.cameras import CameraConfig
 from data_collection.rendering.generators import Generator
 from data_collection.rendering.generators.procedural import Procedural
-from data_collection.rendering.painter import GeneratedConfig
 from trainer.errors import ConfigError, UserError
 from trainer.registry import environments
 from trainer.schema import ComponentSpec
@@ -77,7 +77,7 @@ def test_the_observation_says_how_its_pictures_came_about(make):
     baselines = [bool(o["generated.is_baseline"]) for o in observations]
     assert baselines == [i % 4 == 0 for i in range(10)]
     prompts = {str(o["generated.prompt"]) for o in observations}
-    assert prompts == {str(environment.prompt_of(3))}
+    assert prompts == {environment.prompt_of(3)}
     assert len({int(o["generated.seed"]) for o in observations}) == 1
     for observation, is_baseline in zip(observations, baselines, strict=True):
         bits = np.unpackbits(observation["generated.valid.head"], axis=1, count=20)
