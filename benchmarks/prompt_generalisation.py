@@ -2,8 +2,8 @@
 
 python benchmarks/prompt_generalisation.py [--task TASK] [--json FILE]
 
-The same episodes of an expert are recorded three times: as the simulator draws them, with a prompt
-for each episode, and with a prompt for each generated picture. A student learns from each, with
+The same episodes of an expert are recorded several times: as the simulator draws them, with a
+prompt for each episode, every seven frames, and for each frame. A student learns from each, with
 the same settings, and is rolled out in the simulator's images, under the prompts of the training,
 and under prompts that nobody was trained on. Killed and started again, the command goes on where
 it was.
@@ -38,7 +38,11 @@ SEEN, HELD_OUT = ("interiors", "workplaces"), ("outdoors",)
 STUDENTS: Mapping[str, Mapping[str, object]] = {
     "simulator images": {"render_mode": "simulator"},
     "generated, a prompt an episode": {"generated.draw": "episode"},
-    "generated, a prompt a picture": {"generated.draw": "frame"},
+    "generated, a prompt every 7 frames": {"generated.draw": "frame"},
+    "generated, a prompt a frame": {
+        "generated.draw": "frame",
+        "generated.baseline_interval": 1,
+    },
 }
 """Whose data are recorded with which settings."""
 
@@ -120,6 +124,7 @@ class Study:
             return plain
         generated = config["generated"] | {
             "draw": "episode",
+            "baseline_interval": 7,
             "cameras": [CAMERA],
             "environment": plain,
             "prompts": str(self._joined(collections)),

@@ -26,7 +26,7 @@ class Procedural(Generator):
     """Paints every object with a surface that the foreground names, the rest as the background.
 
     Textures are solid, and stick to an object by the middle of what is seen of it; shading follows
-    from depth alone. Words which it does not know decide what the others leave open. About 10 ms a
+    from depth alone. Words which it does not know decide what the others leave open. About 12 ms a
     picture of 128 x 128 pixels.
     """
 
