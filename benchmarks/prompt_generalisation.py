@@ -75,7 +75,7 @@ class Study:
 
     def _train(self, student: str) -> Path:
         folder = self.work / student.replace(", ", "_").replace(" ", "_")
-        data, run = folder / "data", folder / f"run_{self.seed}"
+        data, run = folder / "data", folder / f"run_{self.seed}_{self.steps}"
         log = self.work / "log.txt"
         settings = {
             **self._collection(),
@@ -162,6 +162,7 @@ def _arguments() -> argparse.Namespace:
     options = parser("Students of simulator images and of generated ones, under new prompts.")
     options.add_argument("--task", default="button-press-topdown-v3", help="of Meta-World")
     options.add_argument("--seed", type=int, default=0, help="of the training")
+    options.add_argument("--steps", type=int, default=2000, help="of the training")
     options.add_argument("--work", type=Path, default=ROOT / "runs" / "prompt_generalisation")
     return options.parse_args()
 
@@ -173,7 +174,7 @@ def main() -> None:
         task=args.task,
         work=args.work.resolve() / ("quick" if args.quick else args.task),
         demonstrations=2 if args.quick else 50,
-        steps=4 if args.quick else 2000,
+        steps=4 if args.quick else args.steps,
         episodes=2 if args.quick else 50,
         seed=args.seed,
     )
