@@ -19,7 +19,6 @@ except ImportError as error:
 
 from data_collection.cluster.actors import NAMESPACE
 from data_collection.cluster.ray_pool import RayPool
-from data_collection.cluster.trainer_node import train_on_cluster
 
 
 class RayBackend(Backend):
@@ -33,6 +32,8 @@ class RayBackend(Backend):
 
     def train(self, config: Path, ranks: int) -> None:
         """Train on the trainer node."""
+        from data_collection.cluster.trainer_node import train_on_cluster  # needs torch
+
         train_on_cluster(config, ranks)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,114 +14,19 @@ import yaml
 from data_collection.collect import collect_round
 from data_collection.episodes import open_round, verify_round
 from data_collection.schema import CollectConfig
+from tests.support.toy_round import contents, write_round
 from trainer.config import load_config
 from trainer.errors import ConfigError, UserError
-
-# An environment of no weight, so that what is measured here is the collecting. Seeds that are
-# divisible by 4 fail. The first episode with seed 6 kills its worker when asked to, once; the
-# third step of seed ``breaks`` raises, always; what seed ``blind`` sees is not a number.
-TOY = """
-import os, signal, time
-from pathlib import Path
-import numpy as np
-from data_collection.teachers import Teacher, teachers
-from trainer.environment import STATE, Environment, StepResult
-from trainer.registry import environments
-
-@environments.register("toy")
-class Toy(Environment):
-    control_hz, max_steps, action_dim = 10.0, 20, 1
-
-    def __init__(
-        self, *, pause_s: float = 0.0, kill: str | None = None, breaks: int | None = None,
-        blind: int | None = None,
-    ) -> None:
-        self.blind = blind
-        self.observation_shapes = {STATE: (2,)}
-        self.breaks = breaks
-        self.pause_s, self.kill = pause_s, Path(kill) if kill else None
-
-    def reset(self, seed):
-        self.seed, self.position = seed, 0.0
-        if self.kill and seed == 6 and not self.kill.exists():
-            self.kill.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self.observe()
-
-    def observe(self):
-        seen = np.nan if self.seed == self.blind else self.position
-        return {STATE: np.float32([self.seed, seen])}
-
-    def step(self, action):
-        time.sleep(self.pause_s)
-        if self.seed == self.breaks and self.position > 1:
-            raise FloatingPointError("the simulation is unstable")
-        self.position += float(action[0])
-        success = self.position > 2 and self.seed % 4 != 0
-        return StepResult(self.observe(), -self.position, False, False, success)
-
-@environments.register("restorable_toy")
-class RestorableToy(Toy):
-    def save_state(self):
-        return self.seed, self.position
-
-    def restore_state(self, state):
-        self.seed, self.position = state
-
-@teachers.register("toy_teacher")
-class ToyTeacher(Teacher):
-    def __init__(self, *, dies: bool = False) -> None:
-        self.dies = dies
-
-    def act(self, environment, observation, generator):
-        if self.dies:
-            os._exit(7)
-        return generator.uniform(0, 1, 1).astype(np.float32)
-
-@teachers.register("counting")
-class Counting(Teacher):
-    memoryless = False
-
-    def reset(self, environment):
-        self.count = 0
-
-    def act(self, environment, observation, generator):
-        self.count += 1
-        return np.float32([0.01 * self.count])
-"""
 
 
 @pytest.fixture
 def project(tmp_path):
     """Return a function that writes a collect.yaml of the toy and returns its path."""
-    (tmp_path / "toy.py").write_text(TOY)
-    folder = tmp_path / "experiment_training" / "data_collection" / "toy" / "exp1"
-    folder.mkdir(parents=True)
-
-    def write(**changes) -> Path:
-        config = {
-            "plugins": ["toy.py"],
-            "save_dir": "rounds",
-            "seed": 1,
-            "episodes": 9,
-            "environment": {"type": "toy"},
-            "teacher": {"type": "toy_teacher"},
-            "workers": 1,
-        } | changes
-        path = folder / "collect.yaml"
-        path.write_text(yaml.safe_dump(config))
-        return path
-
-    return write
+    return partial(write_round, tmp_path)
 
 
 def collect(path: Path, *overrides: str) -> Path:
     return collect_round(load_config(path, CollectConfig, overrides))
-
-
-def contents(folder: Path) -> dict[str, str]:
-    lines = (folder / "manifest.jsonl").read_text().splitlines()
-    return {row["id"]: row["content_sha256"] for row in map(json.loads, lines)}
 
 
 def command(path: Path, *arguments: str) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from tests.support.ports import free_port
 from trainer import offline_trainer
 from trainer.cli import run_command
 
@@ -105,7 +105,7 @@ class Toy:
 
     def train(self, *arguments: str, ranks: int = 1) -> int:
         """Train to the end and return the (worst) exit code; negative for a signal."""
-        port = _free_port()
+        port = free_port()
         children = [
             self.start(*arguments, rank=r, world_size=ranks, port=port) for r in range(ranks)
         ]
@@ -131,12 +131,6 @@ class Toy:
         lines = ((save_dir or self.save_dir) / "metrics.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in lines]
         return {r["step"]: r["train/loss"] for r in records if "train/loss" in r}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def make_toy(tmp_path: Path) -> Toy:

@@ -1,0 +1,19 @@
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.ray_cluster import RayCluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head that holds two teacher nodes, a render node and the trainer node."""
+    # Ray's sockets lie there, and their paths must be short.
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        cluster = RayCluster(Path(folder))
+        try:
+            cluster.head(teachers=2, renderers=1)
+            yield cluster
+        finally:
+            cluster.stop()

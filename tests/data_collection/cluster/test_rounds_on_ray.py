@@ -1,0 +1,156 @@
+"""Rounds on a real cluster: two teacher nodes, one render node, one trainer node."""
+
+import json
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from data_collection.collect import collect_round
+from data_collection.episodes import open_round, verify_round
+from data_collection.schema import CollectConfig
+from tests.support.ray_cluster import needs_ray
+from tests.support.toy_round import contents, write_round
+from trainer.config import load_config
+from trainer.errors import ConfigError, DataError, UserError
+
+pytestmark = [needs_ray, pytest.mark.xdist_group("ray")]
+
+QUICK = {"heartbeat_s": 0.2, "heartbeat_timeout_s": 3.0}
+
+
+@pytest.fixture(scope="module")
+def backend(cluster):
+    with cluster.connected() as backend:
+        yield backend
+
+
+def collect(path: Path, backend=None, **changes) -> Path:
+    overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    return collect_round(load_config(path, CollectConfig, overrides), backend=backend)
+
+
+def same_bytes(first: Path, second: Path) -> bool:
+    return (first / "round.json").read_bytes() == (second / "round.json").read_bytes()
+
+
+def test_a_round_is_the_same_bytes_as_on_one_machine(backend, tmp_path):
+    path = write_round(tmp_path, workers=2, episodes=12, environments_per_worker=2)
+    folder = collect(path, backend)
+    assert verify_round(folder) == []
+    assert same_bytes(folder, collect(path, save_dir="here"))
+
+
+def test_generated_images_are_the_same_bytes_too(backend, cluster, tmp_path):
+    environment = {
+        "type": "gymnasium_env",
+        "params": {
+            "id": "InvertedPendulum-v5",
+            "renderer": "raycast",
+            "cameras": {
+                "head": {
+                    "camera": "free",
+                    "height": 16,
+                    "width": 24,
+                    "depth": True,
+                    "segmentation": True,
+                }
+            },
+        },
+    }
+    path = write_round(
+        tmp_path,
+        plugins=[
+            "data_collection.envs.gymnasium_env",
+            "data_collection.teachers.uniform_random",
+            "data_collection.rendering.generators.procedural",
+        ],
+        environment=environment,
+        teacher={"type": "uniform_random"},
+        render_mode="generated",
+        generated={
+            "cameras": ["head"],
+            "prompts": str(Path("data_collection/prompts/interiors.jsonl").absolute()),
+            "baseline_interval": 3,
+        },
+        episodes=4,
+        keep_failures=True,
+        max_steps=10,
+        workers=2,
+    )
+    folder = collect(path, backend)
+    assert same_bytes(folder, collect(path, save_dir="here"))
+    assert "observation.images.head" in open_round(folder).keys
+
+
+def test_what_a_user_can_mend_arrives_as_it_was_said(backend, tmp_path):
+    path = write_round(tmp_path, environment={"type": "tooy"})
+    with pytest.raises(ConfigError, match=r"collect\.yaml:\d+: environment\.type: no environment named .tooy."):
+        collect(path, backend)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_node_that_dies_or_hangs_is_replaced(backend, tmp_path, caplog, number):
+    hit = {"kill": str(tmp_path / "hit"), "signal_number": int(number)}
+    toy = {"type": "toy", "params": hit}
+    path = write_round(tmp_path, environment=toy, workers=2, cluster=QUICK)
+    folder = collect(path, backend)
+    assert (tmp_path / "hit").exists()
+    assert caplog.text.count("is lost, it played 000_00000") == 1
+    assert contents(folder) == contents(collect(path, save_dir="here", environment={"type": "toy"}))
+    assert not (folder / "quarantine").exists()
+
+
+def test_a_rollout_that_always_breaks_down_is_quarantined_with_its_log(backend, tmp_path):
+    breaking = {"type": "toy", "params": {"breaks": 6}}
+    path = write_round(tmp_path, environment=breaking, keep_failures=True, max_retries=1)
+    with pytest.raises(UserError, match=r"only 8 of 9 .* broke down 2 times each: 000_000005; "):
+        collect(path, backend)
+    log = tmp_path / "rounds" / "round_000" / "quarantine" / "000_000005.log"
+    assert log.read_text().startswith("seed 6\n")
+    assert log.read_text().count("FloatingPointError: the simulation is unstable") == 2
+    folder = collect(path, backend, min_completed=0.8)
+    assert len(contents(folder)) == 8
+
+
+def test_a_rollout_that_takes_too_long_is_given_up_and_the_round_goes_on(backend, tmp_path):
+    hanging = {
+        "type": "toy",
+        "params": {"kill": str(tmp_path / "hit"), "signal_number": int(signal.SIGSTOP)},
+    }
+    path = write_round(
+        tmp_path,
+        environment=hanging,
+        keep_failures=True,
+        workers=2,
+        min_completed=0.5,
+        stale_timeout_s=2.0,
+    )
+    folder = collect(path, backend)
+    missing = {f"000_{i:06d}" for i in range(9)} - contents(folder).keys()
+    assert "000_000005" in missing
+    assert len(missing) <= 3  # what waited at the same node
+
+
+def test_a_full_disk_ends_the_round_which_goes_on_when_there_is_room(backend, tmp_path):
+    full = tmp_path / "full"
+    full.touch()
+    toy = {"type": "toy", "params": {"full": str(full)}}
+    path = write_round(tmp_path, environment=toy)
+    with pytest.raises(DataError, match=r"could not be written: File too large"):
+        collect(path, backend)
+    full.unlink()
+    folder = collect(path, backend)
+    assert contents(folder) == contents(collect(path, save_dir="here", environment={"type": "toy"}))
+
+
+def test_the_queue_may_be_lost(backend, cluster, tmp_path):
+    toy = {"type": "toy", "params": {"pause_s": 0.02}}
+    path = write_round(tmp_path, environment=toy, episodes=20, keep_failures=True, workers=2)
+    killer = threading.Timer(0, lambda: cluster.wait_for("ray::TeacherQueue").kill())
+    killer.start()
+    folder = collect(path, backend)
+    killer.join()
+    assert len(contents(folder)) == 20
+    assert contents(folder) == contents(collect(path, save_dir="here"))

@@ -1,0 +1,169 @@
+"""A real Ray cluster of a few processes, started by the commands that the docs name."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from data_collection.cluster.ray_environment import prepare
+from tests.support.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+LAUNCH = [sys.executable, "-m", "data_collection.cluster.launch"]
+LOCAL = "data_collection/cluster/templates/local.yaml"
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[cluster]'"
+)
+
+
+class RayCluster:
+    """A head on this machine, and machines that join it; everything under ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.log = folder / "launch.log"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
+            "HOME": str(folder),  # for the token
+            "RAY_TMPDIR": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        }
+        self.machines: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def launch(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a machine's part, and wait until it says that it is ready."""
+        before = self.log.read_text().count("Ctrl-C ends") if self.log.exists() else 0
+        with self.log.open("a") as log:
+            machine = subprocess.Popen(
+                [*LAUNCH, "--config", LOCAL, *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.machines.append(machine)
+        _until(
+            lambda: machine.poll() is not None or self.log.read_text().count("Ctrl-C ends") > before
+        )
+        assert machine.poll() is None, self.log.read_text()
+        return machine
+
+    def head(self, **offers: int) -> subprocess.Popen[bytes]:
+        return self.launch("--port", str(self.port), *_options(offers))
+
+    def join(self, **offers: int) -> subprocess.Popen[bytes]:
+        return self.launch("--join", self.address, "--no-trainer", *_options(offers))
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command of the project on the cluster."""
+        return subprocess.Popen(
+            [sys.executable, *command, "--backend", "ray", "--address", self.address],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str, timeout_s: float = 200) -> tuple[int, str]:
+        """Run a command to its end; return its exit code and what it printed."""
+        process = self.start(*command)
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        finally:
+            process.kill()
+        return process.returncode, output
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """Return the processes of the cluster whose title has these words, such as TeacherNode."""
+        return [
+            process
+            for machine in self.machines
+            for process in _descendants(machine.pid)
+            if kind in _title(process)
+        ]
+
+    @contextlib.contextmanager
+    def connected(self):
+        """Connect this process, too; it is the runner then."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            prepare(os.environ, self.address)
+            from data_collection.cluster.ray_backend import ray_backend
+
+            with ray_backend(self.address) as backend:
+                yield backend
+
+    def wait_for(self, kind: str) -> psutil.Process:
+        _until(lambda: self.processes(kind))
+        return self.processes(kind)[0]
+
+    def end(self, machine: subprocess.Popen[bytes]) -> None:
+        """End a machine's part as Ctrl-C does."""
+        machine.send_signal(signal.SIGINT)
+        machine.wait(60)
+        self.machines.remove(machine)
+
+    def crash(self, machine: subprocess.Popen[bytes]) -> None:
+        """Kill all processes of a machine at once, as when it loses power."""
+        everything = [*_descendants(machine.pid), psutil.Process(machine.pid)]
+        for process in everything:
+            _signal(process, signal.SIGKILL)
+        machine.wait(60)
+        self.machines.remove(machine)
+
+    def stop(self) -> None:
+        """End everything, and check that nothing is left."""
+        everything = [p for machine in self.machines for p in _descendants(machine.pid)]
+        for machine in list(self.machines)[::-1]:
+            self.end(machine)
+        _, alive = psutil.wait_procs(everything, timeout=30)
+        for process in alive:
+            process.kill()
+        assert not alive, f"still running after the cluster's end: {alive}"
+
+
+def _options(offers: dict[str, int]) -> list[str]:
+    return [part for name, count in offers.items() for part in (f"--{name}", str(count))]
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
+def _until(condition, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.05)
