@@ -59,12 +59,7 @@ class TeacherQueue:
         node = self._heard(name)
         self._waiting += [node.jobs.pop(job) for job in node.jobs.keys() - set(held)]
         async with self._jobs_came:
-            try:
-                await asyncio.wait_for(
-                    self._jobs_came.wait_for(lambda: bool(self._waiting)), wait_s
-                )
-            except TimeoutError:
-                return []
+            await _until(self._jobs_came, lambda: bool(self._waiting), wait_s)
             # Each node takes its share, so that none has to wait for what another one holds.
             share = -(-len(self._waiting) // max(1, len(self._nodes)))
             taken = [self._waiting.popleft() for _ in range(min(most, share))]
@@ -91,10 +86,7 @@ class TeacherQueue:
     async def news(self, wait_s: float) -> str:
         """Return ``QueueNews`` as JSON once there are reports, or ``wait_s`` seconds went by."""
         async with self._reports_came:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._reports_came.wait_for(lambda: bool(self._reports)), wait_s
-                )
+            await _until(self._reports_came, lambda: bool(self._reports), wait_s)
             reports, self._reports = self._reports, []
         now = self._clock()
         nodes = {
@@ -118,3 +110,10 @@ class TeacherQueue:
         node = self._nodes.setdefault(name, _Node(self._clock()))
         node.heard = self._clock()
         return node
+
+
+async def _until(changed: asyncio.Condition, true: Callable[[], bool], wait_s: float) -> None:
+    """Wait until something is true, or ``wait_s`` seconds went by."""
+    if not true():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait_for(true), wait_s)

@@ -86,7 +86,9 @@ def test_generated_images_are_the_same_bytes_too(backend, cluster, tmp_path):
 
 def test_what_a_user_can_mend_arrives_as_it_was_said(backend, tmp_path):
     path = write_round(tmp_path, environment={"type": "tooy"})
-    with pytest.raises(ConfigError, match=r"collect\.yaml:\d+: environment\.type: no environment named .tooy."):
+    with pytest.raises(
+        ConfigError, match=r"collect\.yaml:\d+: environment\.type: no environment named .tooy."
+    ):
         collect(path, backend)
 
 

@@ -1,0 +1,110 @@
+"""Nodes, machines, the queue and the runner are killed at random; the round is the same."""
+
+import random
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from data_collection.collect import collect_round
+from data_collection.episodes import verify_round
+from data_collection.schema import CollectConfig
+from tests.support.ray_cluster import RayCluster, needs_ray
+from tests.support.toy_round import contents, write_round
+from trainer.config import load_config
+
+pytestmark = [needs_ray, pytest.mark.xdist_group("ray")]
+
+KINDS = {
+    "ray::TeacherNode": signal.SIGKILL,
+    "ray::TeacherQueue": signal.SIGKILL,
+    "hanging ray::TeacherNode": signal.SIGSTOP,
+}
+"""Processes to hit, and with what; the third kind of accident is a machine that loses power."""
+
+
+@pytest.fixture
+def torn_cluster():
+    """A head with one teacher node, and a machine with another one."""
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        cluster = RayCluster(Path(folder))
+        try:
+            cluster.head(teachers=1, renderers=0)
+            cluster.join(teachers=1, renderers=0)
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+def collect_among_accidents(
+    cluster: RayCluster, path: Path, *, accidents: int, runner_kills: int
+) -> dict[str, int]:
+    """Collect while things are killed; return how often what was."""
+    chance, hits = random.Random(0), dict.fromkeys([*KINDS, "machine", "runner"], 0)
+    command = ("data_collection/collect.py", "--collect_config", str(path))
+    manifest = path.parents[4] / "rounds" / "round_000" / "manifest.jsonl"
+    runner = cluster.start(*command)
+    per_runner = accidents // (runner_kills + 1)
+    while runner.poll() is None:
+        before = len(manifest.read_text().splitlines()) if manifest.exists() else 0
+        time.sleep(chance.uniform(0.3, 1.5))
+        now = len(manifest.read_text().splitlines()) if manifest.exists() else 0
+        if now == before:
+            continue  # only what is at work is worth being killed
+        if hits["runner"] < runner_kills and sum(hits.values()) >= per_runner * (
+            hits["runner"] + 1
+        ):
+            runner.kill()
+            runner.wait()
+            hits["runner"] += 1
+            runner = cluster.start(*command)
+        elif sum(hits.values()) < accidents + runner_kills:
+            hits[strike(cluster, chance)] += 1
+    output = runner.stdout.read()
+    assert runner.returncode == 0, output
+    return hits
+
+
+def strike(cluster: RayCluster, chance: random.Random) -> str:
+    """Let one accident happen, and return its kind."""
+    kind = chance.choice([*KINDS, "ray::TeacherNode", "machine"])
+    if kind == "machine":
+        cluster.crash(cluster.machines[-1])
+        cluster.join(teachers=1, renderers=0)
+        return kind
+    victims = cluster.processes(kind.removeprefix("hanging "))
+    if victims:
+        chance.choice(victims).send_signal(KINDS[kind])
+    return kind
+
+
+@pytest.mark.parametrize(
+    ("episodes", "accidents", "runner_kills"),
+    [(40, 3, 1), pytest.param(200, 16, 3, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])],
+)
+def test_accidents_change_no_byte_of_a_round(
+    torn_cluster, tmp_path, episodes, accidents, runner_kills
+):
+    path = write_round(
+        tmp_path,
+        episodes=episodes,
+        keep_failures=True,
+        workers=2,
+        environment={"type": "toy", "params": {"pause_s": 0.02}},
+        max_retries=5,
+        cluster={"heartbeat_s": 0.2, "heartbeat_timeout_s": 3.0, "storage": str(tmp_path / "s")},
+    )
+    hits = collect_among_accidents(
+        torn_cluster, path, accidents=accidents, runner_kills=runner_kills
+    )
+    folder = tmp_path / "rounds" / "round_000"
+    print(hits)
+    assert hits.pop("runner") == runner_kills
+    assert sum(hits.values()) >= accidents
+    assert verify_round(folder) == []
+    assert not (folder / "quarantine").exists()
+    whole = collect_round(load_config(path, CollectConfig, ["save_dir=whole", "workers=1"]))
+    assert len(contents(folder)) == episodes
+    assert (folder / "round.json").read_bytes() == (whole / "round.json").read_bytes()

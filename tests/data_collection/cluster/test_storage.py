@@ -1,0 +1,205 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pytest
+
+from data_collection.cluster.storage import DamagedError, Storage
+from tests.support.servers import s3_server, sftp_server
+from trainer.errors import ConfigError, DataError
+from trainer.files import sha256_of
+
+BYTES = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
+
+
+class Local:
+    """A folder as a storage; what the others do is compared with what lies in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = str(folder)
+        self._folder = folder
+
+    def names(self) -> set[str]:
+        files = (path for path in self._folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(self._folder)) for path in files}
+
+    def read(self, key: str) -> bytes:
+        return (self._folder / key).read_bytes()
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self._folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+class Sftp(Local):
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(folder)
+        self.url = url
+
+
+class S3:
+    def __init__(self, address: str) -> None:
+        self.url = "s3://bucket/rounds"
+        self._client = boto3.client("s3", endpoint_url=address)
+        self._client.create_bucket(Bucket="bucket")
+
+    def names(self) -> set[str]:
+        found = self._client.list_objects_v2(Bucket="bucket").get("Contents", [])
+        return {item["Key"].removeprefix("rounds/") for item in found}
+
+    def read(self, key: str) -> bytes:
+        return self._client.get_object(Bucket="bucket", Key=f"rounds/{key}")["Body"].read()
+
+    def write(self, key: str, data: bytes) -> None:
+        self._client.put_object(Bucket="bucket", Key=f"rounds/{key}", Body=data)
+
+
+@pytest.fixture(params=["folder", "sftp", "s3"])
+def server(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if request.param == "folder":
+        yield Local(tmp_path / "store")
+    elif request.param == "sftp":
+        root = tmp_path / "store"
+        root.mkdir()
+        with sftp_server(root, tmp_path / "home") as url:
+            yield Sftp(url, root / "rounds")
+    else:
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        with s3_server() as address:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            yield S3(address)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source.bin"
+    path.write_bytes(BYTES)
+    return path
+
+
+def test_what_is_put_is_got_and_nothing_else_is_seen(server, source, tmp_path):
+    storage = Storage(server.url)
+    assert storage.sizes("a/episodes") == {}
+    with ThreadPoolExecutor(3) as pool:  # threads share a storage
+        list(pool.map(lambda i: storage.put(source, f"a/episodes/{i}.h5"), range(3)))
+    assert server.names() == {f"a/episodes/{i}.h5" for i in range(3)}
+    assert server.read("a/episodes/1.h5") == BYTES
+    assert storage.sizes("a/episodes") == dict.fromkeys(("0.h5", "1.h5", "2.h5"), len(BYTES))
+    target = tmp_path / "target.h5"
+    storage.get("a/episodes/2.h5", target, sha256_of(source))
+    assert target.read_bytes() == BYTES
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_copy_goes_on_where_it_stopped(server, source, tmp_path):
+    Storage(server.url).put(source, "a.h5")
+    part = tmp_path / ".target.h5.part"
+    part.write_bytes(BYTES[:200_000])
+    before = part.stat().st_ino
+    Storage(server.url).get("a.h5", tmp_path / "target.h5", sha256_of(source))
+    assert (tmp_path / "target.h5").read_bytes() == BYTES
+    assert (tmp_path / "target.h5").stat().st_ino == before  # the very file that was begun
+
+
+def test_a_copy_that_began_with_other_bytes_is_begun_afresh(server, source, tmp_path):
+    Storage(server.url).put(source, "a.h5")
+    (tmp_path / ".target.h5.part").write_bytes(bytes(200_000))
+    Storage(server.url).get("a.h5", tmp_path / "target.h5", sha256_of(source))
+    assert (tmp_path / "target.h5").read_bytes() == BYTES
+
+
+def test_damage_is_noticed_and_leaves_nothing(server, source, tmp_path):
+    server.write("a.h5", BYTES[:-1] + b"\0")
+    with pytest.raises(DamagedError, match="its hash is not the one on record"):
+        Storage(server.url).get("a.h5", tmp_path / "target.h5", sha256_of(source))
+    with pytest.raises(DamagedError, match="there is no such file"):
+        Storage(server.url).get("b.h5", tmp_path / "target.h5")
+    assert {path.name for path in tmp_path.iterdir()} <= {"source.bin", "home", "store"}
+
+
+def test_an_upload_goes_on_where_it_stopped(tmp_path, monkeypatch, source):
+    home, root = tmp_path / "home", tmp_path / "store"
+    monkeypatch.setenv("HOME", str(home))
+    root.mkdir()
+    with sftp_server(root, home) as url:
+        part = root / "rounds" / f".a.h5.{sha256_of(source)[:16]}.part"
+        part.parent.mkdir()
+        part.write_bytes(BYTES[:100_000])
+        Storage(url).put(source, "a.h5")
+        assert (root / "rounds" / "a.h5").read_bytes() == BYTES
+        part.write_bytes(bytes(100_000))  # as if another file had been begun
+        Storage(url).put(source, "a.h5")
+        assert (root / "rounds" / "a.h5").read_bytes() == BYTES
+        assert not part.exists()
+
+
+def test_a_file_never_shows_before_it_is_whole(tmp_path, source):
+    """A reader who looks all the time sees the whole file or none."""
+    storage, seen, stop = Storage(str(tmp_path / "store")), set(), threading.Event()
+    final = tmp_path / "store" / "a.h5"
+
+    def look() -> None:
+        while not stop.is_set():
+            if final.exists():
+                seen.add(final.stat().st_size)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for _ in range(20):
+        storage.put(source, "a.h5")
+    stop.set()
+    reader.join()
+    assert seen == {len(BYTES)}
+
+
+@pytest.mark.parametrize("key", ["/etc/passwd", "../a", "a/../../b", "", "a\\b", "a\0b"])
+def test_a_key_cannot_leave_the_root(tmp_path, source, key):
+    with pytest.raises(ConfigError, match="is no path below"):
+        Storage(str(tmp_path / "store")).put(source, key)
+
+
+def test_a_link_cannot_leave_the_root(tmp_path, source):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "store" / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(ConfigError, match="through a link"):
+        Storage(str(tmp_path / "store")).put(source, "link/a")
+    assert not any((tmp_path / "outside").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sftp://me:secret@host/rounds", "comes with secrets"),
+        ("s3://bucket/rounds?secret=x", "comes with secrets"),
+        ("ftps9://host/x", "ftps9"),
+    ],
+)
+def test_urls_that_cannot_be_used_are_refused_without_telling_secrets(url, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        Storage(url)
+    assert "me:secret" not in str(caught.value)
+    assert "secret=x" not in str(caught.value)
+
+
+def test_a_server_with_an_unknown_key_is_not_trusted(tmp_path, monkeypatch, source):
+    home, root = tmp_path / "home", tmp_path / "store"
+    monkeypatch.setenv("HOME", str(home))
+    root.mkdir()
+    with sftp_server(root, home) as url:
+        (home / ".ssh" / "known_hosts").unlink()
+        with pytest.raises(ConfigError, match=r"known_hosts does not hold .* ssh-keyscan -p \d+"):
+            Storage(url).put(source, "a.h5")
+    assert list(root.iterdir()) == []
+
+
+def test_a_server_that_is_gone_is_an_error_after_a_few_attempts(tmp_path, monkeypatch, source):
+    monkeypatch.setattr("data_collection.cluster.storage._PAUSES_S", (0.0,))
+    with pytest.raises(DataError, match="check the address, the credentials"):
+        Storage("sftp://me@127.0.0.1:1/rounds").put(source, "a.h5")
