@@ -35,10 +35,10 @@ format: install
 	$(BIN)/ruff format .
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup --cov --cov-report=term
 
 test-all: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term
 
 bench: install
 	$(BIN)/python benchmarks/loop_overhead.py --json benchmarks/results/loop_overhead.json

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from data_collection.backend import Backend, Pool
 from data_collection.schema import CollectConfig
+from trainer.cli import USER_ERROR_EXIT
 from trainer.config import Loaded
 from trainer.errors import UserError
 
@@ -19,6 +25,10 @@ except ImportError as error:
 
 from data_collection.cluster.actors import NAMESPACE
 from data_collection.cluster.ray_pool import RayPool
+
+_LOOK_EVERY_S = 2.0
+_MISSED = 5
+"""Looks at the head that may fail one after the other."""
 
 
 class RayBackend(Backend):
@@ -54,6 +64,8 @@ def ray_backend(address: str) -> Iterator[RayBackend]:
             f"no Ray cluster at {address}, or this machine is not part of it: {error}\nstart one "
             "with python -m data_collection.cluster.launch"
         ) from error
+    watch = threading.Thread(target=_end_without_head, args=(address,), daemon=True)
+    watch.start()
     try:
         yield RayBackend()
     except RayError as error:
@@ -63,3 +75,28 @@ def ray_backend(address: str) -> Iterator[RayBackend]:
         ) from error
     finally:
         ray.shutdown()
+
+
+def _end_without_head(address: str) -> None:
+    """End this process when the cluster's head does not answer any more.
+
+    Ray would do so itself, a minute later and without saying what to do; until then its calls
+    neither return nor can be interrupted. Nothing is lost: the next start goes on.
+    """
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    missed = 0
+    while missed < _MISSED:
+        time.sleep(_LOOK_EVERY_S)
+        if not ray.is_initialized():
+            return
+        try:
+            socket.create_connection((host, int(port)), timeout=_LOOK_EVERY_S).close()
+            missed = 0
+        except OSError:
+            missed += 1
+    sys.stderr.write(
+        f"error: the head of the cluster at {address} is lost; start it again, then the same "
+        "command, which goes on where it was\n"
+    )
+    sys.stderr.flush()
+    os._exit(USER_ERROR_EXIT)

@@ -19,10 +19,10 @@ from data_collection.backend import torchrun
 from data_collection.cluster.actors import start_node, text_of
 from data_collection.cluster.messages import parse
 from data_collection.cluster.processes import end_with_parent
+from trainer.build import load_experiment
 from trainer.checkpoint import newest_checkpoint, open_checkpoint
-from trainer.config import load_config
 from trainer.errors import UserError
-from trainer.schema import ExperimentConfig, Strict
+from trainer.schema import Strict
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def _save_dir(config: Path) -> Path:
             f"{config}: the trainer node does not see this file; start it on the runner's machine, "
             "or share the experiment's folder"
         )
-    loaded = load_config(config, ExperimentConfig)
+    loaded = load_experiment(config, [])
     return loaded.root / Path(loaded.config.train.save_dir).expanduser()
 
 

@@ -56,7 +56,7 @@ class RayCluster:
                 stderr=log,
             )
         self.machines.append(machine)
-        _until(
+        wait_until(
             lambda: machine.poll() is not None or self.log.read_text().count("Ctrl-C ends") > before
         )
         assert machine.poll() is None, self.log.read_text()
@@ -110,7 +110,7 @@ class RayCluster:
                 yield backend
 
     def wait_for(self, kind: str) -> psutil.Process:
-        _until(lambda: self.processes(kind))
+        wait_until(lambda: self.processes(kind))
         return self.processes(kind)[0]
 
     def end(self, machine: subprocess.Popen[bytes]) -> None:
@@ -161,7 +161,7 @@ def _signal(process: psutil.Process, number: int) -> None:
         process.send_signal(number)
 
 
-def _until(condition, timeout_s: float = 120) -> None:
+def wait_until(condition, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -11,7 +11,7 @@ import pytest
 from data_collection.collect import collect_round
 from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import RayCluster, needs_ray
+from tests.support.ray_cluster import RayCluster, needs_ray, wait_until
 from tests.support.toy_round import contents, write_round
 from trainer.config import load_config
 
@@ -100,7 +100,6 @@ def test_accidents_change_no_byte_of_a_round(
         torn_cluster, path, accidents=accidents, runner_kills=runner_kills
     )
     folder = tmp_path / "rounds" / "round_000"
-    print(hits)
     assert hits.pop("runner") == runner_kills
     assert sum(hits.values()) >= accidents
     assert verify_round(folder) == []
@@ -108,3 +107,31 @@ def test_accidents_change_no_byte_of_a_round(
     whole = collect_round(load_config(path, CollectConfig, ["save_dir=whole", "workers=1"]))
     assert len(contents(folder)) == episodes
     assert (folder / "round.json").read_bytes() == (whole / "round.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tmp_path):
+    path = write_round(
+        tmp_path,
+        episodes=40,
+        keep_failures=True,
+        workers=2,
+        environment={"type": "toy", "params": {"pause_s": 0.05}},
+    )
+    command = ("data_collection/collect.py", "--collect_config", str(path))
+    manifest = tmp_path / "rounds" / "round_000" / "manifest.jsonl"
+    runner = torn_cluster.start(*command)
+    wait_until(manifest.exists)
+    for machine in list(torn_cluster.machines):
+        torn_cluster.crash(machine)
+    output, _ = runner.communicate(timeout=120)
+    assert runner.returncode == 2, output
+    assert "the head of the cluster" in output
+    assert "start it again, then the same command" in output
+    before = set(contents(manifest.parent))
+    assert 0 < len(before) < 40
+    torn_cluster.head(teachers=2, renderers=0)
+    code, output = torn_cluster.run(*command)
+    assert code == 0, output
+    whole = collect_round(load_config(path, CollectConfig, ["save_dir=whole"]))
+    assert (manifest.parent / "round.json").read_bytes() == (whole / "round.json").read_bytes()

@@ -11,7 +11,9 @@ from data_collection.collect import collect_round
 from data_collection.episodes import open_round, verify_round
 from data_collection.schema import CollectConfig
 from tests.support.ray_cluster import needs_ray
+from tests.support.toy import make_toy
 from tests.support.toy_round import contents, write_round
+from trainer.checkpoint import newest_checkpoint
 from trainer.config import load_config
 from trainer.errors import ConfigError, DataError, UserError
 
@@ -156,3 +158,25 @@ def test_the_queue_may_be_lost(backend, cluster, tmp_path):
     killer.join()
     assert len(contents(folder)) == 20
     assert contents(folder) == contents(collect(path, save_dir="here"))
+
+
+def test_training_on_the_trainer_node_gives_the_weights_of_training_here(backend, tmp_path, caplog):
+    caplog.set_level("INFO")
+    toy = make_toy(tmp_path)
+    backend.train(toy.config_path, 1)
+    there = newest_checkpoint(toy.save_dir)
+    assert toy.train("--set", "train.save_dir=here") == 0
+    here = newest_checkpoint(tmp_path / "here")
+    assert (there.epoch, there.weights_sha256) == (3, here.weights_sha256)
+    assert "trainer: step 1, train/loss " in caplog.text
+
+
+def test_a_trainer_that_fails_says_so(backend, tmp_path, caplog):
+    caplog.set_level("INFO")
+    toy = make_toy(tmp_path)
+    toy.edit(data__dataset__params={"nan_from": 1})
+    with pytest.raises(UserError, match=r"toy\.yaml ended with exit code \d+: see above"):
+        backend.train(toy.config_path, 1)
+    assert "trainer: error: " in caplog.text
+    with pytest.raises(UserError, match=r"none\.yaml: the trainer node does not see this file"):
+        backend.train(tmp_path / "none.yaml", 1)

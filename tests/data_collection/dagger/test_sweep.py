@@ -1,0 +1,54 @@
+import pytest
+
+from data_collection.dagger.sweep import read_sweep
+from trainer.errors import ConfigError
+
+LINES = (
+    '{"save_dir": "runs/a", "generated.prompts": "data_collection/prompts/interiors.jsonl"}\n'
+    "\n"
+    '{"save_dir": "runs/b", "generated.baseline_interval": 3, "phase1.sources": [{"noise": 0.1}]}\n'
+)
+RUNS = [
+    ['save_dir="runs/a"', 'generated.prompts="data_collection/prompts/interiors.jsonl"'],
+    ['save_dir="runs/b"', "generated.baseline_interval=3", 'phase1.sources=[{"noise": 0.1}]'],
+]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "sweep.jsonl"
+    path.write_text(LINES)
+    return path
+
+
+def test_every_line_is_a_run(file):
+    assert read_sweep(file) == RUNS
+    assert read_sweep(None) == [[]]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_index_chooses_one_run(file, index):
+    assert read_sweep(file, index) == [RUNS[index]]
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "message"),
+    [
+        (LINES, 2, r"--index 2: .* has the runs 0 to 1"),
+        (LINES, -1, r"has the runs 0 to 1"),
+        ("{", None, r"sweep.jsonl:1: expected a JSON object a line"),
+        ('{"n_rounds": 2}', None, r'sweep.jsonl:1: .* with a "save_dir"'),
+        (LINES + '{"save_dir": "runs/a"}', None, r"sweep.jsonl:4: its save_dir is that of line 1"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(file, text, index, message):
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_sweep(file, index)
+
+
+def test_an_index_needs_a_sweep(tmp_path):
+    with pytest.raises(ConfigError, match="--sweep FILE"):
+        read_sweep(None, 0)
+    with pytest.raises(ConfigError, match="no file"):
+        read_sweep(tmp_path / "none.jsonl")
