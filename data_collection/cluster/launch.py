@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -45,6 +44,8 @@ _log = logging.getLogger(__name__)
 _PROJECT = Path(__file__).parents[2]
 _ONE_THREAD_EACH = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _START_WITHIN_S = 120.0
+_STARTED = "Ray runtime started"
+_MOST_SAID = 1 << 20
 
 
 class LaunchConfig(Strict):
@@ -176,8 +177,9 @@ def _run(launch: Launch) -> int:
             preexec_fn=end_with_parent,
         )
         try:
-            _wait_for_head(launch, process)
-            _log.info("%s", _welcome(launch))
+            _wait_until_started(launch, process, said)
+            if process.poll() is None:
+                _log.info("%s", _welcome(launch))
             code = process.wait()
         except KeyboardInterrupt:
             _log.info("ending")
@@ -194,17 +196,17 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _wait_for_head(launch: Launch, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_started(launch: Launch, process: subprocess.Popen[bytes], said: IO[str]) -> None:
+    """Return once Ray says that it runs here; raise UserError when it does not in good time."""
     deadline = time.monotonic() + _START_WITHIN_S
-    while process.poll() is None:
-        try:
-            socket.create_connection(launch.head, timeout=1).close()
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                host, port = launch.head
-                raise UserError(f"no head at {host}:{port}: {error}") from error
-            time.sleep(0.2)
+    while process.poll() is None and _STARTED not in _all_of(said):
+        if time.monotonic() > deadline:
+            host, port = launch.head
+            raise UserError(
+                f"Ray does not start within {_START_WITHIN_S:g} s; is there a head at "
+                f"{host}:{port}, and does nothing stand between? It said:\n{_end_of(said)}"
+            )
+        time.sleep(0.1)
 
 
 def _welcome(launch: Launch) -> str:
@@ -222,9 +224,13 @@ def _welcome(launch: Launch) -> str:
     return "\n".join(lines)
 
 
+def _all_of(said: IO[str]) -> str:
+    # Ray writes through the same open file: only reading at a place leaves its position alone.
+    return os.pread(said.fileno(), _MOST_SAID, 0).decode(errors="replace")
+
+
 def _end_of(said: IO[str]) -> str:
-    said.seek(0)
-    return "\n".join(said.read().splitlines()[-20:])
+    return "\n".join(_all_of(said).splitlines()[-20:])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,8 +17,22 @@ from data_collection.cluster.ray_environment import prepare
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-LAUNCH = [sys.executable, "-m", "data_collection.cluster.launch"]
-LOCAL = "data_collection/cluster/templates/local.yaml"
+HOW_TO = ROOT / "docs" / "how-to" / "cluster.md"
+
+
+def documented(*words: str) -> list[str]:
+    """Return the arguments of the how-to's first ``python …`` command with these words."""
+    lines = (line.strip() for line in HOW_TO.read_text().splitlines())
+    command = next(
+        line for line in lines if line.startswith("python ") and all(word in line for word in words)
+    )
+    return shlex.split(command)[1:]
+
+
+HEAD = documented("cluster.launch", "local.yaml")
+JOIN = documented("cluster.launch", "--join")
+COLLECT = documented("collect.py")
+DAGGER = documented("dagger_runner.py")
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[cluster]'"
@@ -44,12 +59,12 @@ class RayCluster:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def launch(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def launch(self, *command: str) -> subprocess.Popen[bytes]:
         """Start a machine's part, and wait until it says that it is ready."""
         before = self.log.read_text().count("Ctrl-C ends") if self.log.exists() else 0
         with self.log.open("a") as log:
             machine = subprocess.Popen(
-                [*LAUNCH, "--config", LOCAL, *arguments],
+                [sys.executable, *command],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -63,15 +78,16 @@ class RayCluster:
         return machine
 
     def head(self, **offers: int) -> subprocess.Popen[bytes]:
-        return self.launch("--port", str(self.port), *_options(offers))
+        return self.launch(*HEAD, "--port", str(self.port), *_options(offers))
 
     def join(self, **offers: int) -> subprocess.Popen[bytes]:
-        return self.launch("--join", self.address, "--no-trainer", *_options(offers))
+        here = ("--host", "127.0.0.1", "--join", self.address)  # the last word counts
+        return self.launch(*JOIN, *here, *_options(offers))
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command of the project on the cluster."""
         return subprocess.Popen(
-            [sys.executable, *command, "--backend", "ray", "--address", self.address],
+            [sys.executable, *command, "--address", self.address],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ import pytest
 
 from data_collection.collect import collect_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import needs_ray
+from tests.support.ray_cluster import DAGGER, needs_ray
 from trainer.checkpoint import open_checkpoint
 from trainer.config import load_config
 
@@ -27,11 +27,6 @@ SETTINGS = {
     "min_teacher_success": None,
     "environments_per_worker": 2,
 }
-RUNNER = [
-    "data_collection/dagger_runner.py",
-    "--dagger_config",
-    "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml",
-]
 
 
 def settings(**more: object) -> list[str]:
@@ -51,7 +46,7 @@ def played_here(experiment: Path, index: int, folder: Path) -> bytes:
 def test_an_experiment_on_the_cluster_is_the_one_that_runs_here(cluster, tmp_path):
     experiment, storage = tmp_path / "run", tmp_path / "storage"
     more = {"save_dir": str(experiment), "cluster": {"storage": str(storage)}}
-    code, output = cluster.run(*RUNNER, *settings(**more), timeout_s=800)
+    code, output = cluster.run(*DAGGER, *settings(**more), timeout_s=800)
     assert code == 0, output
     assert "trainer: step 12, train/loss" in output
     for index in range(3):

@@ -11,7 +11,7 @@ import pytest
 from data_collection.collect import collect_round
 from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import RayCluster, needs_ray, wait_until
+from tests.support.ray_cluster import COLLECT, RayCluster, needs_ray, wait_until
 from tests.support.toy_round import contents, write_round
 from trainer.config import load_config
 
@@ -43,7 +43,7 @@ def collect_among_accidents(
 ) -> dict[str, int]:
     """Collect while things are killed; return how often what was."""
     chance, hits = random.Random(0), dict.fromkeys([*KINDS, "machine", "runner"], 0)
-    command = ("data_collection/collect.py", "--collect_config", str(path))
+    command = [*COLLECT, "--collect_config", str(path)]
     manifest = path.parents[4] / "rounds" / "round_000" / "manifest.jsonl"
     runner = cluster.start(*command)
     per_runner = accidents // (runner_kills + 1)
@@ -118,7 +118,7 @@ def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tm
         workers=2,
         environment={"type": "toy", "params": {"pause_s": 0.05}},
     )
-    command = ("data_collection/collect.py", "--collect_config", str(path))
+    command = [*COLLECT, "--collect_config", str(path)]
     manifest = tmp_path / "rounds" / "round_000" / "manifest.jsonl"
     runner = torn_cluster.start(*command)
     wait_until(manifest.exists)
