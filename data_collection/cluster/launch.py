@@ -93,6 +93,11 @@ class Launch:
                 f"{open_to_others[0]}: other machines reach {config.host}, and auth: none lets "
                 "everybody run code here; use auth: token"
             )
+        if self.join and is_loopback(config.host):
+            raise ConfigError(
+                f"host: the head would look for this machine at {config.host}, which is itself; "
+                "give this machine's own address (--host), and one to the head, too"
+            )
         if self.join and config.auth == "token" and not has_token(environment):
             raise ConfigError(
                 f"no token to join {self.join} with: copy {token_file(environment)} of the head to "

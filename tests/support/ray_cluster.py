@@ -5,6 +5,7 @@ import importlib.util
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -39,11 +40,38 @@ needs_ray = pytest.mark.skipif(
 )
 
 
-class RayCluster:
-    """A head on this machine, and machines that join it; everything under ``folder``."""
+def own_address() -> str | None:
+    """Return an address of this machine which others could reach, None without a network."""
+    stats = psutil.net_if_stats()
+    return next(
+        (
+            address.address
+            for name, addresses in psutil.net_if_addrs().items()
+            for address in addresses
+            if address.family == socket.AF_INET
+            and not address.address.startswith("127.")
+            and stats[name].isup
+        ),
+        None,
+    )
 
-    def __init__(self, folder: Path) -> None:
+
+needs_network = pytest.mark.skipif(
+    own_address() is None, reason="machines join under another address than loopback; there is none"
+)
+
+
+class RayCluster:
+    """A head on this machine, and machines that join it; everything under ``folder``.
+
+    Args:
+        folder: For Ray's files and the token.
+        host: This machine's address; machines can join when it is not loopback.
+    """
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.folder = folder
+        self.host = host
         self.port = free_port()
         self.log = folder / "launch.log"
         self.environment = {
@@ -57,9 +85,9 @@ class RayCluster:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
-    def launch(self, *command: str) -> subprocess.Popen[bytes]:
+    def launch(self, *command: str, wait: bool = True) -> subprocess.Popen[bytes]:
         """Start a machine's part, and wait until it says that it is ready."""
         before = self.log.read_text().count("Ctrl-C ends") if self.log.exists() else 0
         with self.log.open("a") as log:
@@ -71,6 +99,8 @@ class RayCluster:
                 stderr=log,
             )
         self.machines.append(machine)
+        if not wait:
+            return machine
         wait_until(
             lambda: machine.poll() is not None or self.log.read_text().count("Ctrl-C ends") > before
         )
@@ -78,11 +108,12 @@ class RayCluster:
         return machine
 
     def head(self, **offers: int) -> subprocess.Popen[bytes]:
-        return self.launch(*HEAD, "--port", str(self.port), *_options(offers))
+        here = ("--host", self.host, "--port", str(self.port))
+        return self.launch(*HEAD, *here, *_options(offers))
 
-    def join(self, **offers: int) -> subprocess.Popen[bytes]:
-        here = ("--host", "127.0.0.1", "--join", self.address)  # the last word counts
-        return self.launch(*JOIN, *here, *_options(offers))
+    def join(self, *, wait: bool = True, **offers: int) -> subprocess.Popen[bytes]:
+        here = ("--host", self.host, "--join", self.address)  # the last word counts
+        return self.launch(*JOIN, *here, *_options(offers), wait=wait)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command of the project on the cluster."""

@@ -37,6 +37,7 @@ def launch(join: str | None = None, **changes) -> Launch:
             launch(auth="none", dashboard=True, dashboard_host="0.0.0.0"),
             "dashboard_host: .* auth: none",
         ),
+        (launch(join="10.0.0.5:6379"), "give this machine's own address"),
         (launch(host="10.0.0.6", join="10.0.0.5:6379"), "no token to join 10.0.0.5:6379 with"),
     ],
 )

@@ -171,6 +171,7 @@ def test_training_on_the_trainer_node_gives_the_weights_of_training_here(backend
     assert "trainer: step 1, train/loss " in caplog.text
 
 
+@pytest.mark.slow
 def test_a_trainer_that_fails_says_so(backend, tmp_path, caplog):
     caplog.set_level("INFO")
     toy = make_toy(tmp_path)
