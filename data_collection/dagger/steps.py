@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from data_collection.backend import Backend
+from data_collection.backend import Backend, LocalBackend
 from data_collection.collect import collect_round
 from data_collection.dagger.guard import clean_student
 from data_collection.dagger.schema import DaggerConfig, SourceConfig
@@ -40,12 +40,14 @@ class DaggerSteps:
     Args:
         loaded: The experiment.
         folder: Where it lives.
-        backend: Who plays the rollouts and trains.
+        backend: Who plays the rollouts and trains; by default this machine.
     """
 
-    def __init__(self, loaded: Loaded[DaggerConfig], folder: Path, backend: Backend) -> None:
+    def __init__(
+        self, loaded: Loaded[DaggerConfig], folder: Path, backend: Backend | None = None
+    ) -> None:
         self.loaded = loaded
-        self.backend = backend
+        self.backend = backend or LocalBackend()
         self.config = loaded.config
         self.folder = folder
 
