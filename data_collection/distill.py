@@ -32,8 +32,10 @@ def main(arguments: Sequence[str]) -> int:
     from trainer.registry import load_plugins
     from trainer.stopping import Interrupted
 
-    if args.logger == "wandb":
-        load_plugins(["trainer.loggers.wandb_logger"], Path.cwd())
+    # What the short options name need not stand in the file.
+    wandb = ["trainer.loggers.wandb_logger"] if args.logger == "wandb" else []
+    actor = ["data_collection.distillation.teachers.rsl_rl_actor"] if args.checkpoint else []
+    load_plugins([*wandb, *actor], Path.cwd())
     loaded = load_distillation(args.config, [*args.set, *_overrides(args)])
     with join_ranks(loaded.config.train.device) as ranks:
         try:

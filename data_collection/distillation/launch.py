@@ -9,7 +9,11 @@ from data_collection.distillation.online_data import OnlineData
 from data_collection.distillation.runner import DistillationRunner
 from data_collection.distillation.schema import DistillConfig
 from data_collection.distillation.setting import make_setting
-from data_collection.distillation.student import plan_lessons, student_experiment
+from data_collection.distillation.student import (
+    plan_lessons,
+    refuse_differences,
+    student_experiment,
+)
 from data_collection.distillation.vec_env import VecEnv
 from trainer.config import Loaded
 from trainer.distributed import Ranks
@@ -33,6 +37,7 @@ def enter_distillation(
         ConfigError: Something does not fit; nothing has been trained or overwritten then.
         CheckpointError: The teacher's checkpoint, or the one to resume, cannot be used.
     """
+    refuse_differences(loaded, resume)
     plan = plan_lessons(loaded)
     setting = make_setting(loaded, ranks, env)
     experiment = student_experiment(loaded, plan)

@@ -87,7 +87,11 @@ class LessonPlan:
         return -(-max(0, self.context - start) // self.steps) * self.num_envs
 
     def batches(self, iteration: int) -> int:
-        """Return the batches, hence optimizer steps, of an iteration (counted from 0)."""
+        """Return the batches, hence optimizer steps, of an iteration.
+
+        Args:
+            iteration: Counted from 0 where the history was empty.
+        """
         algorithm, blocks = self.algorithm, iteration + 1
         if not (algorithm.use_dagger and algorithm.full_pass):
             return self._batches(self.fresh) * len(self.parts) * algorithm.num_learning_epochs
@@ -115,6 +119,11 @@ class Lessons:
         self.plan = plan
         self.remember = remember
         self.seed = seed
+
+    @property
+    def count(self) -> int:
+        """How many batches an iteration has, now that it has been collected."""
+        return self.plan.batches(self.history.ring.written // self.history.layout.block - 1)
 
     def batches(self, iteration: int) -> Iterator[Batch]:
         """Yield the batches of all epochs of an iteration, which has been collected already."""

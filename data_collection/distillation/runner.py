@@ -24,10 +24,11 @@ from data_collection.distillation.snapshot import (
     read_snapshot,
     write_snapshot,
 )
+from data_collection.distillation.student import DISTILLATION
 from data_collection.distillation.student_evaluation import Performance
 from data_collection.distillation.vec_env import SavesState
 from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints
-from trainer.config import Loaded, config_differences, load_config
+from trainer.config import Loaded
 from trainer.distributed import Ranks
 from trainer.errors import ConfigError
 from trainer.interfaces import ACTION, STATE
@@ -40,9 +41,6 @@ from trainer.yaml_file import to_yaml
 
 _log = logging.getLogger(__name__)
 
-DISTILLATION = "distillation.yaml"
-_MAY_DIFFER = ("iterations", "logging", "evaluation", "train")
-"""What may be another value when a run is resumed; the trainer itself looks at ``train``."""
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -145,7 +143,7 @@ class DistillationRunner:
         collected = time.perf_counter()
         self.loop.set_training_mode()
         batches = self.lessons.batches(self.iteration)
-        for _ in range(self.lessons.plan.batches(self.iteration)):
+        for _ in range(self.lessons.count):
             self.loop.train_step(batches)
         self.iteration += 1
         self.seconds_in_all["collection"] += collected - start
@@ -269,18 +267,12 @@ class DistillationRunner:
         return parts
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        """Go on where a checkpoint was saved; raise ConfigError when the configuration differs."""
-        saved = load_config(checkpoint.folder / DISTILLATION, DistillConfig).resolved
-        differences = config_differences(saved, self.loaded.resolved, _MAY_DIFFER)
-        if differences:
-            raise ConfigError(
-                f"the configuration is not the one that {checkpoint.folder} was made with:\n  "
-                + "\n  ".join(differences)
-                + "\nput these values back, or choose another folder with --set train.save_dir=…"
-            )
+        """Go on where a checkpoint was saved."""
         self.iteration = read_snapshot(checkpoint, self.ranks, self._parts())
         self._normalize()
         self._reported = self.iteration
+        if not self.config.algorithm.save_buffer:
+            _log.warning("the history was not saved (save_buffer: false): it begins empty")
         if not isinstance(self.setting.env, SavesState):
             _log.warning(
                 "the environment cannot save its state: its episodes begin anew, so the run does "

@@ -10,7 +10,8 @@ from pathlib import Path
 from data_collection.distillation.lessons import LessonPlan
 from data_collection.distillation.schema import DistillConfig
 from trainer.build import Experiment
-from trainer.config import Loaded, load_config
+from trainer.checkpoint import newest_checkpoint
+from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError
 from trainer.interfaces import EPISODE_START
 from trainer.registry import load_plugins, policies
@@ -18,6 +19,10 @@ from trainer.schema import ExperimentConfig
 
 _log = logging.getLogger(__name__)
 
+DISTILLATION = "distillation.yaml"
+"""The configuration, as a checkpoint holds it."""
+_MAY_DIFFER = ("iterations", "logging", "evaluation", "train")
+"""What may be another value when a run is resumed; the trainer itself looks at ``train``."""
 _SHARED = ("plugins", "seed", "interface", "model", "policy", "normalization", "logging")
 _TRAIN_ONLY = ("save_every", "log_every")
 """Counted in iterations here, in optimizer steps there."""
@@ -85,3 +90,29 @@ def student_experiment(loaded: Loaded[DistillConfig], plan: LessonPlan) -> Exper
     }
     student = ExperimentConfig.model_validate_json(json.dumps(tree), strict=True)
     return Loaded(student, student.model_dump(mode="json"), loaded.root, loaded.marks)
+
+
+def refuse_differences(loaded: Loaded[DistillConfig], resume: str) -> None:
+    """Raise ConfigError when the checkpoint to resume was made with another configuration.
+
+    Args:
+        loaded: What is to be run.
+        resume: As for ``trainer.resume.started_run``, which verifies the checkpoint itself.
+    """
+    if resume == "never":
+        return
+    given = loaded.config.train.save_dir if resume == "auto" else resume
+    folder = loaded.root / Path(given).expanduser()
+    if not (folder / DISTILLATION).exists():
+        newest = newest_checkpoint(folder)
+        if newest is None or not (newest.folder / DISTILLATION).exists():
+            return
+        folder = newest.folder
+    saved = load_config(folder / DISTILLATION, DistillConfig).resolved
+    differences = config_differences(saved, loaded.resolved, _MAY_DIFFER)
+    if differences:
+        raise ConfigError(
+            f"the configuration is not the one that {folder} was made with:\n  "
+            + "\n  ".join(differences)
+            + "\nput these values back, or choose another folder with --set train.save_dir=…"
+        )

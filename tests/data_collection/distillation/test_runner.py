@@ -1,0 +1,222 @@
+"""Whole distillations of a toy."""
+
+import itertools
+import logging
+
+import pytest
+import torch
+
+from data_collection.distillation.launch import enter_distillation
+from data_collection.distillation.student import load_distillation
+from tests.support.toy import equal_bits
+from tests.support.vector_toy import ALONE, VectorToy, distilled, figures, write_project
+from trainer.acting import load_policy
+from trainer.checkpoint import open_checkpoint
+from trainer.errors import ConfigError
+from trainer.interfaces import ACTION, STATE
+from trainer.stopping import Interrupted
+
+STAGES = list(itertools.product([True, False], [True, False]))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_project(tmp_path)
+
+
+def saved(path, folder="runs/toy/exp1", epoch=6):
+    return path.parents[4] / folder / f"epoch_{epoch}"
+
+
+def state_of(checkpoint):
+    found = open_checkpoint(checkpoint)
+    components = {name: found.component(name) for name in found.components()}
+    return components, found.training_state(), found.read_text("normalization.json")
+
+
+@pytest.mark.parametrize(("dagger", "two_stages"), STAGES)
+def test_all_four_combinations_run_and_say_what_they_do(path, caplog, dagger, two_stages):
+    caplog.set_level(logging.INFO)
+    runner = distilled(
+        path,
+        f"algorithm.use_dagger={str(dagger).lower()}",
+        f"algorithm.use_two_stage_training={str(two_stages).lower()}",
+    )
+    rows = figures(runner.loop.save_dir)
+    phases = [row["Distillation/training_phase"] for row in rows]
+    assert phases == ([1, 1, 1, 2, 2, 2] if two_stages else [2] * 6)
+    sizes = [row["Buffer/size"] for row in rows]
+    assert sizes == ([20, 40, 60, 60, 60, 60] if dagger else [20] * 6)
+    ages = [row["Buffer/mean_age"] for row in rows]
+    assert ages == ([0, 0.5, 1, 1, 1, 1] if dagger else [0] * 6)
+    text = caplog.text
+    assert ("SWITCHING TO PHASE 2" in text) == two_stages
+    assert ("[DAgger] Aggregated 20 transitions. Total buffer size: 60/60" in text) == dagger
+    assert ("[DAgger] Maximum buffer size: 60 transitions" in text) == dagger
+    assert rows[-1]["Loss/behavior"] < rows[0]["Loss/behavior"]
+    wanted = {"Train/mean_reward", "Train/mean_episode_length", "toy/place"}
+    wanted |= {"Perf/collection_fps", "Perf/learning_fps", "Perf/total_fps"}
+    assert wanted <= rows[-1].keys()
+
+
+def test_the_teacher_acts_in_stage_1_and_the_student_in_stage_2(path):
+    asked = []
+
+    class Watched(VectorToy):
+        def step(self, actions):
+            asked.append((self.get_observations()["teacher"], actions.clone()))
+            return super().step(actions)
+
+    runner = distilled(path, env=Watched(4, torch.device("cpu"), 0))
+    for step, (seen, action) in enumerate(asked):
+        taught = torch.allclose(action, -seen[:, :2] + 0.5)
+        assert taught == (step < 15), step
+    assert runner.setting.env.steps == 30
+
+
+def test_what_is_stored_are_observations_and_the_teachers_actions(path):
+    history = distilled(path).history
+    batch = history.transitions(torch.arange(len(history)))
+    expected = -batch[STATE][..., :2] + 0.5
+    torch.testing.assert_close(batch[ACTION], expected)
+
+
+def test_blended_stages_share_the_steps(path):
+    asked = []
+
+    class Watched(VectorToy):
+        def step(self, actions):
+            taught = (actions - (0.5 - self.get_observations()["teacher"][:, :2])).abs().amax(1)
+            asked.append((taught > 1e-6).float().mean())
+            return super().step(actions)
+
+    distilled(
+        path,
+        "algorithm.phase1_iterations=1",
+        "algorithm.blend_iterations=3",
+        "num_envs=200",
+        "algorithm.max_buffer_size=6000",
+        env=Watched(200, torch.device("cpu"), 0),
+    )
+    shares = torch.stack(asked).view(6, 5).mean(1)
+    torch.testing.assert_close(
+        shares, torch.tensor([0, 0.25, 0.5, 0.75, 1, 1]), atol=0.06, rtol=0
+    )
+
+
+@pytest.mark.parametrize("student", ["mlp", "gru", "lstm"])
+@pytest.mark.parametrize("stop", [2, 4])
+def test_a_resumed_run_has_the_same_bits(tmp_path, student, stop):
+    path = write_project(tmp_path, student)
+    whole = distilled(path, "train.save_dir=runs/whole")
+    settings = [f"train.save_every={stop}", "train.checkpoints.keep_last=9"]
+    distilled(path, "train.save_dir=runs/parts", *settings)
+    parts = path.parents[4] / "runs" / "parts"
+    resumed = parts / f"epoch_{stop}"
+    loaded = load_distillation(path, ["train.save_dir=runs/again", *settings])
+    with enter_distillation(loaded, ALONE, str(resumed)) as runner:
+        assert runner.iteration == stop
+        runner.run()
+    assert equal_bits(state_of(saved(path, "runs/whole")), state_of(saved(path, "runs/again")))
+    assert equal_bits(whole.history.state_dict(), runner.history.state_dict())
+    assert whole.collector.episodes.figures() == runner.collector.episodes.figures()
+
+
+def test_a_burnt_in_memory_trains_and_stores_none(tmp_path):
+    path = write_project(tmp_path, "gru")
+    runner = distilled(path, "algorithm.memory=burnt_in", "algorithm.burn_in=4")
+    assert runner.history.ring.rows.shape[1] == 3 + 2
+    rows = figures(runner.loop.save_dir)
+    assert rows[-1]["Loss/behavior"] < rows[0]["Loss/behavior"]
+
+
+def test_the_stored_memory_is_what_the_student_had(tmp_path):
+    """From its memory and observations every window gives the actions that were taken there."""
+    path = write_project(tmp_path, "gru")
+    taken = []
+
+    class Watched(VectorToy):
+        def step(self, actions):
+            taken.append(actions.clone())
+            return super().step(actions)
+
+    settings = ["algorithm.use_two_stage_training=false", "train.optimizer.params.lr=1e-30"]
+    runner = distilled(path, *settings, "normalization.state=none", env=Watched(4, "cpu", 0))
+    windows = runner.history.windows(torch.tensor([2]), torch.tensor([3]), start=2, length=3)
+    policy = runner.loop.policy
+    with torch.no_grad():
+        features, _ = policy.trunk(
+            windows[STATE], {"hidden": windows["memory.hidden"]}, windows["episode_start"]
+        )
+        acted = policy.head(features.flatten(0, 1))[:, 0]
+    expected = torch.stack(taken)[-3:, 3]  # the newest block is the third
+    torch.testing.assert_close(acted, expected)
+
+
+def test_a_checkpoint_is_a_policy_with_frozen_statistics(path):
+    runner = distilled(path)
+    policy = load_policy(open_checkpoint(saved(path)), torch.device("cpu")).policy
+    seen = torch.randn(5, 1, 3)
+    runner.loop.policy.eval()
+    ours = runner.loop.policy.predict_action({STATE: seen}, {}, [])[0]
+    assert torch.equal(policy.predict_action({STATE: seen}, {}, [])[0], ours)
+    statistics = policy.normalizer.statistics[STATE]
+    assert statistics.count == 6 * 20
+    assert torch.equal(torch.from_numpy(statistics.mean), runner.statistics[STATE].mean)
+
+
+def test_without_a_saved_buffer_a_resumed_run_says_so(path, caplog):
+    settings = ["algorithm.save_buffer=false", "train.save_every=4"]
+    distilled(path, *settings)
+    loaded = load_distillation(path, [*settings, "train.save_dir=runs/again"])
+    with enter_distillation(loaded, ALONE, str(saved(path, epoch=4))) as runner:
+        assert len(runner.history) == 0
+        runner.run()
+    assert len(runner.history) == 40
+    assert "it begins empty" in caplog.text
+
+
+def test_another_configuration_is_not_resumed(path):
+    distilled(path)
+    with pytest.raises(ConfigError, match="algorithm.num_learning_epochs: saved 2, now 3"):
+        distilled(path, "algorithm.num_learning_epochs=3")
+
+
+def test_a_finished_run_can_be_made_longer(path):
+    distilled(path)
+    runner = distilled(path, "iterations=8")
+    assert [row["step"] for row in figures(runner.loop.save_dir)] == list(range(1, 9))
+
+
+def test_a_request_to_stop_saves_and_the_same_command_goes_on(path):
+    with enter_distillation(load_distillation(path), ALONE) as runner:
+        review = runner.review
+
+        def interrupting(reviewer):
+            review(reviewer)
+            if runner.iteration == 4:
+                import os
+                import signal
+
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        runner.review = interrupting
+        with pytest.raises(Interrupted, match="after iteration 4 of 6"):
+            runner.run()
+    whole = distilled(path, "train.save_dir=runs/whole")
+    again = distilled(path)
+    assert equal_bits(state_of(saved(path, "runs/whole")), state_of(saved(path)))
+    assert equal_bits(whole.history.state_dict(), again.history.state_dict())
+
+
+def test_the_student_is_evaluated_in_the_same_episodes_as_the_teacher(path):
+    runner = distilled(path, "evaluation={every: 3, num_envs: 50}")
+    rows = [row for row in figures(runner.loop.save_dir) if "Evaluation/mean_reward" in row]
+    assert [row["step"] for row in rows] == [3, 6]
+    assert rows[0]["Evaluation/teacher_reward"] == rows[1]["Evaluation/teacher_reward"]
+    assert rows[0]["Evaluation/share_of_teacher"] == pytest.approx(
+        rows[0]["Evaluation/mean_reward"] / rows[0]["Evaluation/teacher_reward"]
+    )
+    plain = distilled(path, "train.save_dir=runs/plain")
+    assert equal_bits(state_of(saved(path)), state_of(saved(path, "runs/plain")))
+    assert plain.teacher_performance is None
