@@ -66,9 +66,9 @@ class Reviewer:
             return
         validation, evaluation = self.run.config.validation, self.run.config.evaluation
         if validation and (last or epoch % validation.every == 0):
-            self.metrics |= validate(self._acting_policy(), self.run, validation)
+            self.metrics |= validate(self.acting_policy(), self.run, validation)
         if evaluation and evaluation.every and (last or epoch % evaluation.every == 0):
-            figures, videos = evaluate_in_training(self._acting_policy(), self.run, epoch)
+            figures, videos = evaluate_in_training(self.acting_policy(), self.run, epoch)
             self.metrics |= figures
             for video in videos:
                 for logger in self._loggers:
@@ -92,7 +92,7 @@ class Reviewer:
     @torch.no_grad()
     def _show_pictures(self, step: int) -> None:
         """Log what the policy shows of itself on evenly spaced training samples."""
-        policy, samples = self._acting_policy(), self.run.training_samples
+        policy, samples = self.acting_policy(), self.run.training_samples
         chosen = np.linspace(0, len(samples) - 1, min(_PICTURED_SAMPLES, len(samples)))
         batch = self.run.dataset.__getitems__(samples[chosen.astype(np.int64)])
         batch = {key: value.to(self.ranks.device) for key, value in batch.items()}
@@ -100,7 +100,8 @@ class Reviewer:
             for logger in self._loggers:
                 logger.log_image(step, f"policy/{name}", picture)
 
-    def _acting_policy(self) -> Policy:
+    def acting_policy(self) -> Policy:
+        """Return the copy of the policy, with the weights to act with at this moment."""
         if self._copy is None:
             self._copy = copy.deepcopy(self.run.policy)
             self._copy.requires_grad_(False)

@@ -31,7 +31,7 @@ from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints
 from trainer.config import Loaded
 from trainer.distributed import Ranks
 from trainer.errors import ConfigError
-from trainer.interfaces import ACTION, STATE
+from trainer.interfaces import ACTION, STATE, Policy
 from trainer.loop import TrainLoop
 from trainer.normalization import AffineNormalizer
 from trainer.review import Reviewer
@@ -163,7 +163,7 @@ class DistillationRunner:
         if self.iteration % self.config.train.log_every == 0 or last:
             figures |= self._figures()
         if evaluation and (self.iteration % evaluation.every == 0 or last) and self.ranks.is_main:
-            figures |= self._evaluate()
+            figures |= self._evaluate(reviewer.acting_policy())
         if not figures:
             return
         reviewer.log(self.iteration, figures)
@@ -201,12 +201,11 @@ class DistillationRunner:
             "Policy/gradient_norm": float(self.loop.guard.norm),
         }
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self, policy: Policy) -> dict[str, float]:
         """Return how the student does alone, by itself and as a share of the teacher's reward."""
-        self.loop.policy.eval()
         if self.teacher_performance is None:
             self.teacher_performance = self.setting.play_teacher()
-        student = self.setting.play_student(self.loop.policy, self.loop.run.interface)
+        student = self.setting.play_student(policy, self.loop.run.interface)
         teacher = self.teacher_performance
         figures = {
             "Evaluation/mean_reward": student.reward,

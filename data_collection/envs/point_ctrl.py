@@ -97,12 +97,12 @@ class PointCtrl:
         control_hz: PositiveFloat = 50.0,
         physics_steps: PositiveInt = 2,
         history: PositiveInt = 5,
-        history_stride: PositiveInt = 2,
+        history_stride: PositiveInt = 3,
         delay: NonNegativeInt = 2,
         position_noise_m: NonNegativeFloat = 0.01,
         attitude_noise: NonNegativeFloat = 0.01,
-        wind_m_per_s: NonNegativeFloat = 1.5,
-        payload_kg: NonNegativeFloat = 0.005,
+        wind_m_per_s: NonNegativeFloat = 1.0,
+        payload_kg: NonNegativeFloat = 0.004,
         start_m: Annotated[float, Field(gt=0, le=1.5)] = 1.0,
     ) -> None:
         self.num_envs, self.num_actions = num_envs, _ACTION

@@ -34,8 +34,8 @@ class GeometricController(VectorTeacher):
         self,
         device: torch.device,
         *,
-        position_gain: PositiveFloat = 6.0,
-        velocity_gain: PositiveFloat = 4.0,
+        position_gain: PositiveFloat = 9.0,
+        velocity_gain: PositiveFloat = 5.0,
         attitude_gain: PositiveFloat = 8.0,
         max_acceleration: PositiveFloat = 5.0,
     ) -> None:

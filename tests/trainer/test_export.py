@@ -1,0 +1,88 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from tests.support.vector_toy import distilled, write_project
+from trainer import export as exporting
+from trainer.acting import load_policy
+from trainer.checkpoint import resolve_checkpoint
+from trainer.errors import ConfigError, UserError
+from trainer.export import export
+from trainer.interfaces import STATE
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["mlp", "gru", "lstm"])
+def saved(request, tmp_path_factory):
+    path = write_project(tmp_path_factory.mktemp(request.param), request.param)
+    runner = distilled(path)
+    return load_policy(resolve_checkpoint(runner.loop.save_dir), CPU)
+
+
+def decisions(saved, states):
+    """What the policy itself does in an episode, in real units."""
+    memory, actions = saved.policy.initial_state(1), []
+    for state in states:
+        with torch.no_grad():
+            action, memory = saved.policy.predict_action({STATE: state[None, None]}, memory, [])
+        actions.append(action[0, 0])
+    return torch.stack(actions)
+
+
+def test_both_formats_decide_as_the_checkpoint_does(saved, tmp_path):
+    states = 3 * torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    expected = decisions(saved, states)
+    assert export(saved, tmp_path / "student.pt") <= 1e-5
+    assert export(saved, tmp_path / "student.onnx") <= 1e-5
+    script = torch.jit.load(str(tmp_path / "student.pt"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "student.onnx"))
+    fresh = list(saved.policy.initial_state(1).values())
+    names = [i.name for i in session.get_inputs()]
+    scripted, ran = fresh, [value.numpy() for value in fresh]
+    for state, wanted in zip(states, expected, strict=True):
+        action, *scripted = script(state[None, None], *scripted)
+        torch.testing.assert_close(action[0, 0], wanted, atol=1e-5, rtol=0)
+        given = dict(zip(names, [state[None, None].numpy(), *ran], strict=True))
+        action, *ran = session.run(None, given)
+        np.testing.assert_allclose(action[0, 0], wanted.numpy(), atol=1e-5)
+
+
+def test_the_normaliser_is_inside(saved, tmp_path):
+    export(saved, tmp_path / "student.pt")
+    script = torch.jit.load(str(tmp_path / "student.pt"))
+    constants = {tuple(value.shape) for value in script.state_dict().values()}
+    assert tuple(saved.policy.normalizer.state_shift.shape) in constants
+
+
+def test_a_difference_is_found_and_leaves_no_file(saved, tmp_path, monkeypatch):
+    def wrong(decision, example, file):
+        file.write_bytes(b"")
+        return lambda *inputs: [value + 1e-3 for value in decision(*inputs)]
+
+    monkeypatch.setitem(exporting._EXPORTERS, ".pt", wrong)
+    with pytest.raises(UserError, match="differs from .* by 0.00"):
+        export(saved, tmp_path / "student.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_refused(saved, tmp_path):
+    with pytest.raises(ConfigError, match=r"ends in \.pt or \.onnx"):
+        export(saved, tmp_path / "student.tflite")
+
+
+def test_the_command_says_how_large_the_difference_is(saved, tmp_path):
+    output = tmp_path / "student.pt"
+    command = [sys.executable, "trainer/export.py", "--checkpoint", str(saved.checkpoint)]
+    done = subprocess.run(
+        [*command, "--output", str(output)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "differs from the checkpoint by at most" in done.stdout
+    assert output.exists()
