@@ -106,6 +106,8 @@ class Reviewer:
             self._copy = copy.deepcopy(self.run.policy)
             self._copy.requires_grad_(False)
             self._copy.eval()
+        # On-line, statistics change while a policy is trained.
+        self._copy.normalizer = copy.deepcopy(self.run.policy.normalizer)
         for name, state in self.acting().items():
             self._copy.components[name].load_state_dict(state)
         return self._copy

@@ -214,6 +214,9 @@ def test_the_student_is_evaluated_in_the_same_episodes_as_the_teacher(path):
     rows = [row for row in figures(runner.loop.save_dir) if "Evaluation/mean_reward" in row]
     assert [row["step"] for row in rows] == [3, 6]
     assert rows[0]["Evaluation/teacher_reward"] == rows[1]["Evaluation/teacher_reward"]
+    policy = load_policy(open_checkpoint(saved(path)), torch.device("cpu")).policy
+    interface = runner.loop.run.interface
+    assert rows[1]["Evaluation/mean_reward"] == runner.setting.play_student(policy, interface).reward
     assert rows[0]["Evaluation/share_of_teacher"] == pytest.approx(
         rows[0]["Evaluation/mean_reward"] / rows[0]["Evaluation/teacher_reward"]
     )

@@ -82,7 +82,7 @@ def test_noise_is_that_of_the_sensor_and_stays_in_the_picture():
     truth = PrivilegedState.unpack(env.get_observations()["teacher"])
     first = env.get_observations()["student"][:, :9]
     exact = torch.cat([truth.position_n3, truth.rotation_n33[:, :, :2].flatten(1)], dim=1)
-    torch.testing.assert_close((first - exact).std(0), torch.full((9,), 0.01), rtol=0.05, atol=0)
+    torch.testing.assert_close((first - exact).std(0), torch.full((9,), 0.005), rtol=0.05, atol=0)
     env.step(torch.zeros(4000, 4))
     alive = env.episode_length_buf > 0
     assert torch.equal(env.get_observations()["student"][alive, 9:18], first[alive])
