@@ -73,9 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     report(rows, versions("torch", "tensordict") | peer_versions(), args.json)
 
 
-def measure_speed(
-    entries: Sequence[Entry], runs: int, iterations: int, stored: int
-) -> list[Row]:
+def measure_speed(entries: Sequence[Entry], runs: int, iterations: int, stored: int) -> list[Row]:
     """Return steps a second of each entry, which take turns of so many iterations."""
     with ExitStack() as stack:
         running = {

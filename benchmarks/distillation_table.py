@@ -3,9 +3,9 @@
 python benchmarks/distillation_table.py [--folder runs/distillation_table] [--seeds N] [--plot FILE]
     [--json FILE] [--quick] [--only WORDS]
 
-Each trains ``point_ctrl/exp2`` (300 iterations of 24 steps of 100 environments, stage 1 for 100) and
-is evaluated every 10 iterations: the student acts alone in 100 episodes, always the same. Killed and
-started again, the same command goes on; what is finished is not repeated.
+Each trains ``point_ctrl/exp2`` (300 iterations of 24 steps of 100 environments, stage 1 for 100)
+and is evaluated every 10 iterations: the student acts alone in 100 episodes, always the same.
+Killed and started again, the same command goes on; what is finished is not repeated.
 """
 
 from __future__ import annotations

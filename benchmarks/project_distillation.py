@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def write_teacher(path: Path) -> None:
     torch.manual_seed(0)
     sizes = [PRIVILEGED, *HIDDEN, ACTIONS]
     layers: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         layers += [nn.Linear(inputs, outputs)] + ([nn.ELU()] if i < len(HIDDEN) else [])
     actor = {f"mlp.{name}": value for name, value in nn.Sequential(*layers).state_dict().items()}
     actor |= {

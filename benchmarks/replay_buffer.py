@@ -3,9 +3,9 @@
 benchmarks/peers/install.sh torchrl
 python benchmarks/replay_buffer.py [--json FILE] [--quick] [--only WORDS] [--without-peers]
 
-Transitions of 393 bytes in five fields, room for a million, which is full; one thread. All three take
-the fields as tensors of their own and give them back by name. Transitions are added 2,400 at a time and
-one by one; 4,096 random ones are fetched together.
+Transitions of 393 bytes in five fields, room for a million, which is full; one thread. All three
+take the fields as tensors of their own and give them back by name. Transitions are added 2,400 at a
+time and one by one; 4,096 random ones are fetched together.
 """
 
 from __future__ import annotations

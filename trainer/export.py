@@ -115,7 +115,7 @@ def _to_torchscript(decision: Decision, example: tuple[Tensor, ...], file: Path)
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(decision, example, check_trace=False)
-        traced.save(str(file))
+        torch.jit.save(traced, str(file))
         loaded = torch.jit.load(str(file))
     return lambda *inputs: list(loaded(*inputs))
 

@@ -1,5 +1,7 @@
 """RSL-RL's Distillation as a contestant of ``distillation.py``; runs in its own environment."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import sys
@@ -57,7 +59,7 @@ def main() -> None:
     taken = 0
     log, optimize = runner.logger.log, runner.alg.optimizer.step
 
-    def timing_log(**figures: object) -> None:
+    def timing_log(**figures: float) -> None:
         spent["collection"] += float(figures["collect_time"])
         spent["learning"] += float(figures["learn_time"])
         log(**figures)

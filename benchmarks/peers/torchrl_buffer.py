@@ -1,5 +1,7 @@
 """torchrl's ReplayBuffer as a contestant of ``replay_buffer.py``; runs in its own environment."""
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import sys
@@ -18,9 +20,7 @@ def main() -> None:
     chunk = TensorDict(made_up(task.chunk), batch_size=[task.chunk])
     single = TensorDict(made_up(1), batch_size=[1])
     before = resident_mb()
-    buffer = TensorDictReplayBuffer(
-        storage=LazyTensorStorage(task.capacity), batch_size=task.batch
-    )
+    buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(task.capacity), batch_size=task.batch)
     for _ in range(-(-task.capacity // task.chunk)):
         buffer.extend(chunk)
     memory = resident_mb() - before

@@ -70,9 +70,7 @@ class RecurrentCloning(Policy):
     def compute_loss(self, batch: Batch, progress: Progress) -> LossOutput:
         """Return the head's loss over the valid steps of all windows."""
         batch = self.normalizer.normalize(batch)
-        memory = {
-            name: batch[MEMORY_PREFIX + name] for name in self.trunk.initial_state(1)
-        }
+        memory = {name: batch[MEMORY_PREFIX + name] for name in self.trunk.initial_state(1)}
         x_bld = self._encode(batch)
         features_blf, _ = self.trunk(x_bld, memory, batch[EPISODE_START])
         return self.head.loss(

@@ -92,7 +92,9 @@ class Collector:
                 action_na = self._teacher(known_np)
                 labels_tna[t] = action_na
                 if share > 0.0 or self._student.has_memory:
-                    action_na = torch.where(self._student_acts(share), self._student.act(), action_na)
+                    action_na = torch.where(
+                        self._student_acts(share), self._student.act(), action_na
+                    )
             self._observations, reward_n, done_n, extras = self.env.step(action_na)
             self._rewards_tn[t] = reward_n
             self._dones_tn[t] = done_n
@@ -153,8 +155,9 @@ class Collector:
 
     def _check(self, states_tns: Tensor, labels_tna: Tensor) -> None:
         """Raise DataError for the first value that is not finite; one look at the device."""
-        total = sum(x.sum(dtype=torch.float32) for x in (states_tns, labels_tna, self._rewards_tn))
-        if torch.isfinite(total):
+        values = (states_tns, labels_tna, self._rewards_tn)
+        total = torch.stack([each.sum(dtype=torch.float32) for each in values])
+        if torch.isfinite(total).all():
             return
         for what, values in (
             ("an observation of the student", states_tns),

@@ -38,7 +38,7 @@ class EpisodeLog:
         for step, env in np.argwhere(dones_tn_array):
             self._finished.append(
                 (
-                    sums_tn[step, env] - begun_n[env],
+                    float(sums_tn[step, env] - begun_n[env]),
                     float(step + 1 - first_n[env]),
                     np.nan if success is None else float(success[step, env]),
                 )

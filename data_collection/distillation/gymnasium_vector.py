@@ -6,6 +6,7 @@ Shape legend: N environments, S observation, A action.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -36,7 +37,7 @@ class GymnasiumVector:
         max_episode_length: Needed where the environment sets no time limit.
 
     Raises:
-        ConfigError: There is no such environment, its actions are discrete, or it has no time limit.
+        ConfigError: There is no such environment, its actions are discrete, or it has no limit.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class GymnasiumVector:
                 vectorization_mode="async" if processes else "sync",
                 # An episode's last step and the next one's first observation in one answer.
                 vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-                **(kwargs or {}),
+                **dict[str, Any](kwargs or {}),
             )
         except gym.error.Error as error:
             raise ConfigError(f"gymnasium_vector: {id!r}: {error}") from error
@@ -68,7 +69,9 @@ class GymnasiumVector:
             )
         limit = max_episode_length or (self._envs.spec and self._envs.spec.max_episode_steps)
         if not limit:
-            raise ConfigError(f"gymnasium_vector: {id!r} has no time limit; give max_episode_length")
+            raise ConfigError(
+                f"gymnasium_vector: {id!r} has no time limit; give max_episode_length"
+            )
         self._low, self._high = space.low, space.high
         self._shape = (num_envs, *space.shape)
         self.num_envs, self.num_actions = num_envs, math.prod(space.shape)

@@ -2,8 +2,8 @@
 
 An epoch draws as much as was just collected, wherever in the history it comes from, so that an
 iteration costs the same however long the history is. A student without memory learns from single
-transitions; one with a memory from windows of ``gradient_length`` steps, and from the shorter window
-that is left at the end of a block.
+transitions; one with a memory from windows of ``gradient_length`` steps, and from the shorter
+window that is left at the end of a block.
 
 Shape legend: N environments, T steps of a block, B batch, L steps of a window, S state.
 """
@@ -165,7 +165,7 @@ class Lessons:
 
 
 def recent_ages(uniform_b: Tensor, count: int, half_life: float) -> Tensor:
-    """Return ages (B,) from 0 to ``count - 1`` with probability in proportion to 2^(-age/half_life).
+    """Return ages (B,) below ``count``, with a probability in proportion to 2^(-age/half_life).
 
     By the inverse of the distribution function; ``uniform_b`` is float64 in [0, 1).
     """

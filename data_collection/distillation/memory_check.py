@@ -15,9 +15,7 @@ _SHARE = 0.95
 """Of what is free; the rest is for the environment and the student."""
 
 
-def check_fits(
-    max_size: int, bytes_per_transition: int, device: torch.device, where: str
-) -> None:
+def check_fits(max_size: int, bytes_per_transition: int, device: torch.device, where: str) -> None:
     """Raise ConfigError, with the size that fits, when the full history would not.
 
     Args:

@@ -67,6 +67,5 @@ def describe(phase: Phase, iteration: int) -> list[str]:
         who = "student actions"
     return [
         f"Training Phase: Phase {phase.number} ({who})",
-        f"Phase Iteration: {iteration - phase.begun + 1}/{phase.iterations} "
-        f"(Phase {phase.number})",
+        f"Phase Iteration: {iteration - phase.begun + 1}/{phase.iterations} (Phase {phase.number})",
     ]

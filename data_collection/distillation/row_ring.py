@@ -1,4 +1,4 @@
-"""Rows in one contiguous storage, which grows by doubling up to a limit and then forgets the oldest.
+"""Rows in one contiguous storage, which grows by doubling up to a limit, then forgets the oldest.
 
 All fields of a row lie side by side, so that a random row is one stretch of memory, fetched once.
 
@@ -135,9 +135,7 @@ class RowRing:
 
     def _grow(self) -> None:
         """Double the capacity; rows stay where they are."""
-        larger = self.rows.new_zeros(
-            min(2 * self.capacity, self.max_rows), self.rows.shape[1]
-        )
+        larger = self.rows.new_zeros(min(2 * self.capacity, self.max_rows), self.rows.shape[1])
         larger[: self.capacity] = self.rows
         self.rows, self.capacity = larger, len(larger)
 

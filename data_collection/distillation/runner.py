@@ -71,9 +71,7 @@ class DistillationRunner:
         seed = config.seed if ranks.rank == 0 else stream_seed(config.seed, "rank", ranks.rank)
         self.phases = Phases(config.algorithm, config.iterations)
         generator = torch.Generator(device).manual_seed(stream_seed(seed, "collection"))
-        self.student = ActingStudent(
-            policy, loop.run.interface, config.num_envs, generator, device
-        )
+        self.student = ActingStudent(policy, loop.run.interface, config.num_envs, generator, device)
         self.history = self._history(plan)
         self.lessons = Lessons(self.history, plan, self.student.remember, seed)
         self.statistics = {

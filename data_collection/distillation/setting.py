@@ -70,9 +70,7 @@ def make_setting(loaded: Loaded[DistillConfig], ranks: Ranks, env: VecEnv | None
         CheckpointError: The teacher's checkpoint is missing or is not one.
     """
     config = loaded.config
-    load_plugins(
-        config.simulation_plugins, loaded.root, loaded.under("simulation_plugins")
-    )
+    load_plugins(config.simulation_plugins, loaded.root, loaded.under("simulation_plugins"))
     if config.teacher is None:
         raise ConfigError(
             f"{loaded.at('teacher')}: there is no teacher; name one (teacher: {{type: …}}) or pass "

@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside the student: history, environments, statistics; one file a rank."""
+"""What a checkpoint holds beside the student: history, environment, statistics; a file a rank."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def read_snapshot(checkpoint: Checkpoint, ranks: Ranks, parts: Mapping[str, Part
     file = checkpoint.folder / _file(ranks.rank)
     found = load_file(file if file.exists() else checkpoint.folder / _file(0))
     for name, part in parts.items():
-        state = {k.removeprefix(f"{name}/"): v for k, v in found.items() if k.startswith(f"{name}/")}
+        state = {
+            k.removeprefix(f"{name}/"): v for k, v in found.items() if k.startswith(f"{name}/")
+        }
         if state and file.exists():
             part.load_state_dict(state)
         else:

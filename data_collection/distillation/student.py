@@ -49,8 +49,8 @@ def plan_lessons(loaded: Loaded[DistillConfig]) -> LessonPlan:
         raise ConfigError(f"{loaded.at('policy', 'type')}: {error}") from error
     if config.interface.chunk != 1:
         raise ConfigError(
-            f"{loaded.at('interface', 'chunk')}: expected 1, got {config.interface.chunk}: on-line, "
-            "the teacher labels one action for each state that is visited"
+            f"{loaded.at('interface', 'chunk')}: expected 1, got {config.interface.chunk}: "
+            "on-line, the teacher labels one action for each state that is visited"
         )
     has_memory = EPISODE_START in policy.needs
     if has_memory and config.interface.obs_steps != 1:

@@ -61,10 +61,10 @@ class PrivilegedState:
 class PointCtrl:
     """N Crazyflie-class quadrotors, each to fly to its goal and stay there, in wind, with a load.
 
-    An action is the total thrust (-1: none, 1: all) and three body rates (1: ``MAX_RATES``), held by
-    a controller under which the motors' lag and limits remain. Reward: 1 at the goal, one half at
-    30 cm; an episode ends early, and pays no more, upside down or 3 m away. Success: the last half
-    second of a whole episode within 10 cm.
+    An action is the total thrust (-1: none, 1: all) and three body rates (1: ``MAX_RATES``), held
+    by a controller under which the motors' lag and limits remain. Reward: 1 at the goal, one half
+    at 30 cm; an episode ends early, and pays no more, upside down or 3 m away. Success: the last
+    half second of a whole episode within 10 cm.
 
     Observation groups: ``teacher``, see ``PrivilegedState``; ``student``, at each of ``history``
     moments the noisy, delayed position and attitude (two columns of the rotation matrix) and the

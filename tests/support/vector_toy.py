@@ -1,4 +1,4 @@
-"""A vectorised toy environment and its teacher, registered as plugins, and a project around them."""
+"""A vectorised toy environment and its teacher, as plugins, and a project around them."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def write_project(root: Path, student: str = "mlp") -> Path:
         "teacher": {"type": "vector_toy_teacher"},
         "interface": {"chunk": 1, "control_hz": 50, "state": 3, "action": 2},
         "model": {
-            "component_config_paths": {
-                name: f"experiment_models/toy/{name}.yaml" for name in files
-            }
+            "component_config_paths": {name: f"experiment_models/toy/{name}.yaml" for name in files}
         },
         "policy": {"type": "behavior_cloning" if student == "mlp" else "recurrent_cloning"},
         "iterations": 6,

@@ -67,7 +67,7 @@ def test_a_difference_is_found_and_leaves_no_file(saved, tmp_path, monkeypatch):
         return lambda *inputs: [value + 1e-3 for value in decision(*inputs)]
 
     monkeypatch.setitem(exporting._EXPORTERS, ".pt", wrong)
-    with pytest.raises(UserError, match="differs from .* by 0.00"):
+    with pytest.raises(UserError, match=r"differs from .* by 0\.00"):
         export(saved, tmp_path / "student.pt")
     assert list(tmp_path.iterdir()) == []
 

@@ -87,7 +87,7 @@ def test_a_buffer_larger_than_memory_is_refused_with_the_size_that_fits(path, si
 
 def test_the_size_that_is_named_does_fit(path, monkeypatch):
     monkeypatch.setattr(memory_check, "free_memory", lambda device: 10_000_000)
-    with pytest.raises(ConfigError, match="take 36.0 MB while .*; 263,888 fit"):
+    with pytest.raises(ConfigError, match=r"take 36\.0 MB while .*; 263,888 fit"):
         distilled(path, "algorithm.max_buffer_size=1000000")
     memory_check.check_fits(263_888, 24, torch.device("cpu"), "here")
 
@@ -134,7 +134,10 @@ def test_an_unknown_observation_group_gets_the_nearest_name(path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("interface.state=4", r"interface\.state: expected 3, got 4: the environment has 3 numbers"),
+        (
+            "interface.state=4",
+            r"interface\.state: expected 3, got 4: the environment has 3 numbers",
+        ),
         ("interface.action=4", r"interface\.action: expected 2, got 4"),
         ("interface.chunk=4", r"interface\.chunk: expected 1, got 4"),
         ("policy.type=behaviour_cloning", "did you mean 'behavior_cloning'"),

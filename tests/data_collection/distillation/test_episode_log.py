@@ -18,7 +18,9 @@ def test_returns_and_lengths_go_on_across_iterations():
             "Train/success_rate": 1 / 2,
         }
     )
-    log.add(rewards, torch.tensor([[False, False], [True, False], [True, True], [False, False]]), None)
+    log.add(
+        rewards, torch.tensor([[False, False], [True, False], [True, True], [False, False]]), None
+    )
     finished = torch.tensor([2.0, 16.0, (4 + 6) + (0 + 2), 4.0, 1 + 3 + 5])
     assert log.figures()["Train/mean_reward"] == pytest.approx(float(finished.mean()))
     lengths = torch.tensor([2.0, 4.0, 4.0, 1.0, 3.0])

@@ -17,7 +17,7 @@ def test_it_steps_as_the_environments_themselves_do():
     generator = np.random.default_rng(0)
     for _ in range(10):
         actions = generator.uniform(-3, 3, (3, 1)).astype(np.float32)
-        seen, reward, done, extras = env.step(torch.from_numpy(actions))
+        seen, reward, _, _ = env.step(torch.from_numpy(actions))
         results = [s.step(np.clip(a, -2, 2)) for s, a in zip(singles, actions, strict=True)]
         np.testing.assert_allclose(seen["policy"], np.stack([r[0] for r in results]), rtol=1e-5)
         np.testing.assert_allclose(reward, [r[1] for r in results], rtol=1e-5)

@@ -7,7 +7,9 @@ from trainer.interfaces import ACTION, ACTION_IS_PAD, EPISODE_START, STATE
 ENVS, STEPS = 2, 3
 
 
-def filled(blocks, *, kept=10, obs_steps=1, context=0, memory=None, begins=(0,), dtype=torch.float32):
+def filled(
+    blocks, *, kept=10, obs_steps=1, context=0, memory=None, begins=(0,), dtype=torch.float32
+):
     """A history whose states are (environment, step of the run); ``begins``: episodes' steps."""
     layout = Layout(2, 1, memory or {}, ENVS, STEPS)
     history = History(
@@ -38,7 +40,12 @@ def test_the_history_of_a_decision_goes_across_blocks_but_not_across_episodes():
     history = filled(blocks=3, obs_steps=4, begins=(0, 5))
     ages = torch.tensor([8 * ENVS + 1, 5 * ENVS, 4 * ENVS, 1 * ENVS])
     batch = history.transitions(ages)
-    assert batch[STATE][:, :, 1].tolist() == [[5, 6, 7, 8], [5, 5, 5, 5], [1, 2, 3, 4], [0, 0, 0, 1]]
+    assert batch[STATE][:, :, 1].tolist() == [
+        [5, 6, 7, 8],
+        [5, 5, 5, 5],
+        [1, 2, 3, 4],
+        [0, 0, 0, 1],
+    ]
     assert batch[STATE][:, :, 0].tolist() == [[1] * 4, [0] * 4, [0] * 4, [0] * 4]
     assert batch[ACTION].tolist() == [[[108]], [[5]], [[4]], [[1]]]
 

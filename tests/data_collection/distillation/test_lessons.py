@@ -15,7 +15,9 @@ def no_memory(states, begins):
     raise AssertionError("nobody asked for a memory")
 
 
-def lessons(blocks, *, steps=6, kept=5, has_memory=False, remember=no_memory, obs_steps=1, **settings):
+def lessons(
+    blocks, *, steps=6, kept=5, has_memory=False, remember=no_memory, obs_steps=1, **settings
+):
     plan = LessonPlan(AlgorithmConfig(**settings), ENVS, steps, obs_steps, has_memory)
     layout = Layout(2, 1, {}, ENVS, steps)
     size = kept * layout.block if plan.algorithm.use_dagger else plan.max_size

@@ -5,11 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from tests.support.ranks import run_on_two_ranks
-from tests.support.toy import equal_bits
 from tests.support.vector_toy import distilled, figures, write_project
 from trainer.checkpoint import open_checkpoint
 from trainer.distributed import Ranks

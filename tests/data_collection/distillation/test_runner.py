@@ -99,9 +99,7 @@ def test_blended_stages_share_the_steps(path):
         env=Watched(200, torch.device("cpu"), 0),
     )
     shares = torch.stack(asked).view(6, 5).mean(1)
-    torch.testing.assert_close(
-        shares, torch.tensor([0, 0.25, 0.5, 0.75, 1, 1]), atol=0.06, rtol=0
-    )
+    torch.testing.assert_close(shares, torch.tensor([0, 0.25, 0.5, 0.75, 1, 1]), atol=0.06, rtol=0)
 
 
 @pytest.mark.parametrize("student", ["mlp", "gru", "lstm"])
@@ -178,7 +176,7 @@ def test_without_a_saved_buffer_a_resumed_run_says_so(path, caplog):
 
 def test_another_configuration_is_not_resumed(path):
     distilled(path)
-    with pytest.raises(ConfigError, match="algorithm.num_learning_epochs: saved 2, now 3"):
+    with pytest.raises(ConfigError, match=r"algorithm\.num_learning_epochs: saved 2, now 3"):
         distilled(path, "algorithm.num_learning_epochs=3")
 
 
@@ -216,7 +214,9 @@ def test_the_student_is_evaluated_in_the_same_episodes_as_the_teacher(path):
     assert rows[0]["Evaluation/teacher_reward"] == rows[1]["Evaluation/teacher_reward"]
     policy = load_policy(open_checkpoint(saved(path)), torch.device("cpu")).policy
     interface = runner.loop.run.interface
-    assert rows[1]["Evaluation/mean_reward"] == runner.setting.play_student(policy, interface).reward
+    assert (
+        rows[1]["Evaluation/mean_reward"] == runner.setting.play_student(policy, interface).reward
+    )
     assert rows[0]["Evaluation/share_of_teacher"] == pytest.approx(
         rows[0]["Evaluation/mean_reward"] / rows[0]["Evaluation/teacher_reward"]
     )

@@ -76,7 +76,9 @@ def test_angular_momentum_keeps_its_direction_in_the_world():
     inertia = torch.tensor(NO_DRAG.inertia_kg_m2, dtype=F64)
 
     def momentum(state):
-        return (rotation_matrix(state.quaternion_n4) @ (inertia * state.rates_n3)[..., None])[..., 0]
+        return (rotation_matrix(state.quaternion_n4) @ (inertia * state.rates_n3)[..., None])[
+            ..., 0
+        ]
 
     before = still(rates_n3=rates)
     after = flown(NO_DRAG, before, torch.zeros(1, 4, dtype=F64), 1.0, dt=0.001)
@@ -139,6 +141,4 @@ def test_a_quarter_turn_about_x_lays_the_thrust_axis_to_the_right():
     turned = rotated(level, torch.tensor([[math.pi / 2, 0, 0]], dtype=F64))
     expected = torch.tensor([[0.0, -1.0, 0.0]], dtype=F64)
     torch.testing.assert_close(thrust_axis(turned), expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(
-        rotation_matrix(turned)[:, :, 2], expected, atol=1e-12, rtol=0
-    )
+    torch.testing.assert_close(rotation_matrix(turned)[:, :, 2], expected, atol=1e-12, rtol=0)
