@@ -60,6 +60,7 @@ def settings(task: DistillationTask, teacher: Path) -> list[str]:
         "algorithm.use_dagger": task.stored > 0,
         "algorithm.max_buffer_size": max(task.stored, task.envs * task.steps),
         "algorithm.num_learning_epochs": 1,
+        "algorithm.num_mini_batches": 1,
         "train.clip_grad_norm": None,
         "train.save_dir": task.folder,
         "train.save_every": NEVER,

@@ -129,16 +129,18 @@ def _to_onnx(decision: Decision, example: tuple[Tensor, ...], file: Path) -> Fun
     for library in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(library).setLevel(logging.WARNING)  # they tell of each optimisation
     names = ["state", *decision.memory]
-    torch.onnx.export(
-        decision,
-        example,
-        str(file),
-        input_names=names,
-        output_names=["action", *(f"{name}_after" for name in decision.memory)],
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about how torch keeps a GRU's weights
+        torch.onnx.export(
+            decision,
+            example,
+            str(file),
+            input_names=names,
+            output_names=["action", *(f"{name}_after" for name in decision.memory)],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
     def run(*inputs: Tensor) -> list[Tensor]:

@@ -66,23 +66,31 @@ class Collector:
         self._frame_n = torch.zeros(envs, dtype=torch.int32, device=device)
         self._observations = env.get_observations()
 
-    @torch.no_grad()
     def collect(self, phase: Phase) -> Tensor:
         """Step all environments T times and return the new rows (T, N, W), which are stored.
 
         Raises:
             DataError: An observation or reward is not finite.
         """
+        # Claimed out here: what is made in inference mode could not be written to elsewhere.
         rows_tnw, frames_tn = self._history.claim_block()
+        with torch.inference_mode():
+            self._fill(rows_tnw, frames_tn, phase)
+        return rows_tnw
+
+    def _fill(self, rows_tnw: Tensor, frames_tn: Tensor, phase: Phase) -> None:
         fields = self._history.ring.split(rows_tnw)
         states_tns, labels_tna = fields[STATE], fields[ACTION]
+        # Taken apart once: views that are made at every step would cost more than the copies.
+        states, labels, known = states_tns.unbind(), labels_tna.unbind(), self._known_tnp.unbind()
+        rewards, dones = self._rewards_tn.unbind(), self._dones_tn.unbind()
         share = phase.student_share
         has_success, extras = False, {}
         begins_n = self._begins_n
         for t in range(len(rows_tnw)):
             seen_ns, known_np = self._sees(self._observations), self._knows(self._observations)
-            states_tns[t] = seen_ns
-            self._known_tnp[t] = known_np
+            states[t].copy_(seen_ns)
+            known[t].copy_(known_np)
             self._student.observe(seen_ns, begins_n)
             for name in self._history.layout.memory:
                 fields[MEMORY_PREFIX + name][t] = self._student.memory[name].flatten(1)
@@ -90,15 +98,15 @@ class Collector:
                 action_na = self._student.act()
             else:
                 action_na = self._teacher(known_np)
-                labels_tna[t] = action_na
+                labels[t].copy_(action_na)
                 if share > 0.0 or self._student.has_memory:
                     action_na = torch.where(
                         self._student_acts(share), self._student.act(), action_na
                     )
             self._observations, reward_n, done_n, extras = self.env.step(action_na)
-            self._rewards_tn[t] = reward_n
-            self._dones_tn[t] = done_n
-            begins_n = self._dones_tn[t]
+            rewards[t].copy_(reward_n)
+            dones[t].copy_(done_n)
+            begins_n = dones[t]
             if SUCCESS in extras:
                 has_success = True
                 self._success_tn[t] = extras[SUCCESS]
@@ -112,7 +120,6 @@ class Collector:
         )
         self.logged = _figures(extras.get(_LOG))
         self._steps_done += len(rows_tnw)
-        return rows_tnw
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return where the episodes stand, without the environment's own state."""
