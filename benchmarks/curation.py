@@ -28,7 +28,7 @@ from data_collection.episodes import RoundWriter, is_sealed, open_round, seal, w
 from data_collection.episodes.schema import ACTION, EXECUTED_ACTION
 from data_collection.schema import CollectConfig
 from trainer.checkpoint import resolve_checkpoint
-from trainer.config import load_config
+from trainer.config import as_overrides, load_config
 
 ROOT = Path(__file__).parents[1]
 COLLECT = ROOT / "experiment_training/data_collection/pick_place/exp1/collect.yaml"
@@ -65,7 +65,7 @@ class Study:
             "drivers": [{"share": CLEAN}, *noisy],
             "save_dir": str(self.work / "driven"),
         }
-        driven = collect_round(load_config(COLLECT, CollectConfig, _overrides(settings)))
+        driven = collect_round(load_config(COLLECT, CollectConfig, as_overrides(settings)))
         return learn_what_was_executed(driven, self.rounds / "round_000")
 
     def train(self, config: Path, name: str, settings: Mapping[str, object]) -> Path:
@@ -73,7 +73,7 @@ class Study:
         folder = self.work / name
         data = {"data.dataset.params.rounds": [str(self.rounds)], "train.save_dir": str(folder)}
         length = {"train.steps": 20, "train.save_every": 20} if self.quick else {}
-        overrides = _overrides({**data, **length, **settings})
+        overrides = as_overrides({**data, **length, **settings})
         command = [arg for override in overrides for arg in ("--set", override)]
         self._run("offline_trainer.py", "--train_config", str(config), *command)
         return folder
@@ -162,10 +162,6 @@ def _spread(figures: Sequence[float]) -> dict[str, float]:
     """Return mean and range over the seeds."""
     mean = round(statistics.mean(figures), 3)
     return {"mean": mean, "lowest": round(min(figures), 3), "highest": round(max(figures), 3)}
-
-
-def _overrides(settings: Mapping[str, object]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
@@ -21,7 +20,7 @@ from data_collection.dagger.steps import DaggerSteps
 from data_collection.episodes import open_round
 from data_collection.teachers.gaussian_mlp import load_expert
 from trainer.checkpoint import Checkpoint
-from trainer.config import load_config
+from trainer.config import as_overrides, load_config
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiment_training" / "dagger" / "half_cheetah" / "exp1" / "dagger.yaml"
@@ -49,7 +48,7 @@ class Rounds:
             "workers": WORKERS,
             "environments_per_worker": task.environments,
         }
-        overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        overrides = as_overrides(settings)
         loaded = load_config(EXPERIMENT, DaggerConfig, overrides)
         self._steps = DaggerSteps(loaded, Path(task.folder))
         self._index = 0

@@ -27,7 +27,7 @@ from data_collection.collect import collect_round
 from data_collection.schema import CollectConfig
 from trainer.build import build_run, load_experiment
 from trainer.checkpoint import resolve_checkpoint
-from trainer.config import load_config
+from trainer.config import as_overrides, load_config
 from trainer.distributed import Ranks
 from trainer.loop import TrainLoop
 
@@ -56,7 +56,7 @@ class Study:
         folder = self.work / task / "data"
         settings = {"environment.params.task": task, "save_dir": str(folder)}
         settings |= {"episodes": 2} if self.quick else {}
-        collect_round(load_config(COLLECT, CollectConfig, _overrides(settings)))
+        collect_round(load_config(COLLECT, CollectConfig, as_overrides(settings)))
         return folder
 
     def train(self, policy: str, task: str, steps: int) -> Path:
@@ -94,7 +94,7 @@ def config_of(policy: str) -> Path:
 
 def stepper(config: Path, data: Path) -> Callable[[], float]:
     """Return a function that trains a few steps and returns the seconds of one of them."""
-    overrides = _overrides({"data.dataset.params.rounds": [str(data)], "evaluation": None})
+    overrides = as_overrides({"data.dataset.params.rounds": [str(data)], "evaluation": None})
     run = build_run(load_experiment(config, overrides))
     loop = TrainLoop(run, Ranks(0, 1, torch.device("cpu")))
     loop.policy.train()
@@ -120,10 +120,6 @@ def row(policy: str, task: str, steps: int, run: Path) -> Row:
         "to": figures["evaluation/success_high"],
         "gradient steps": steps,
     }
-
-
-def _overrides(settings: dict[str, object]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -131,6 +131,11 @@ def project_root(file: Path) -> Path:
     return next((folder.parent for folder in folders), Path.cwd())
 
 
+def as_overrides(settings: Mapping[str, object]) -> list[str]:
+    """Return values by dotted key as ``--set`` takes them."""
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
 def config_differences(
     saved: Mapping[str, object], current: Mapping[str, object], ignore: Collection[str] = ()
 ) -> list[str]:

@@ -54,14 +54,6 @@ class Ranks:
         dist.gather_object(value, gathered or None)
         return gathered
 
-    def main_value(self, value: T) -> T:
-        """Return rank 0's value on every rank."""
-        if self.world_size == 1:
-            return value
-        box = [value]
-        dist.broadcast_object_list(box)
-        return box[0]
-
     def wrap(self, policy: nn.Module) -> nn.Module:
         """Return the policy in DDP when there are several ranks, else the policy itself.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,13 @@ from data_collection.schema import CollectConfig
 from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
-from trainer.config import Loaded, config_differences, load_component_config, load_config
+from trainer.config import (
+    Loaded,
+    as_overrides,
+    config_differences,
+    load_component_config,
+    load_config,
+)
 from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
@@ -76,7 +81,7 @@ class DaggerSteps:
         }
         if previous is not None and train.start == "previous":
             settings["train.load_dir"] = str(previous.folder)
-        tree = load_experiment(self.loaded.root / train.config, _overrides(settings))
+        tree = load_experiment(self.loaded.root / train.config, as_overrides(settings))
         self._refuse_other_training(tree)
         path = self._save_yaml(f"{index:03d}_train", tree.resolved)
         self.backend.train(path, train.nproc_per_node)
@@ -215,7 +220,7 @@ class DaggerSteps:
     def _chunk(self) -> int:
         """Return the length of the student's action chunks."""
         train = self.config.train
-        experiment = load_experiment(self.loaded.root / train.config, _overrides(train.set))
+        experiment = load_experiment(self.loaded.root / train.config, as_overrides(train.set))
         return experiment.config.interface.chunk
 
     def _save_yaml(self, name: str, tree: Mapping[str, object]) -> Path:
@@ -223,7 +228,3 @@ class DaggerSteps:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(path, to_yaml(tree))
         return path
-
-
-def _overrides(settings: Mapping[str, object]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]

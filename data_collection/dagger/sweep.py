@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from trainer.config import as_overrides
 from trainer.errors import ConfigError
 
 
@@ -51,5 +52,5 @@ def _read_lines(path: Path) -> list[list[str]]:
         first = folders.setdefault(str(values["save_dir"]), number)
         if first != number:
             raise ConfigError(f"{path}:{number}: its save_dir is that of line {first} already")
-        runs.append([f"{key}={json.dumps(value)}" for key, value in values.items()])
+        runs.append(as_overrides(values))
     return runs

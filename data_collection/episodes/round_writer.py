@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from data_collection.episodes.codec import decode, read_bytes
-from data_collection.episodes.files import cannot_write, replace, sync
+from data_collection.episodes.files import cannot_write, replace
 from data_collection.episodes.manifest import (
     MANIFEST,
     EpisodeRecord,
@@ -96,11 +96,6 @@ class RoundWriter:
             self.enter(record)
             adopted.append(record)
         return adopted
-
-    def sync(self) -> None:
-        """Wait until the manifest is on the disk."""
-        if self._manifest.exists():
-            sync(self._manifest)
 
 
 def unlisted(folder: Path, records: dict[str, EpisodeRecord]) -> list[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 # Seeds that are divisible by 4 fail. The first episode with seed 6 sends its process a signal when
-# asked to, once; the third step of seed ``breaks`` raises, always; what seed ``blind`` sees is not a
+# asked to, once; the third step of seed ``breaks`` raises, always; what seed ``blind`` sees is no
 # number; as long as the file ``full`` exists, no file may grow beyond 2,000 bytes.
 TOY = """
 import os, resource, signal, time
