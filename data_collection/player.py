@@ -32,6 +32,10 @@ from trainer.environment import Environment
 from trainer.errors import DataError, UserError
 from trainer.rollout import ActionError, EpisodeResult, RolloutError, RolloutJob
 
+_PREFETCHED_JOBS = 2
+"""Jobs that wait in a worker, so that it plays on while its last episode goes to the disk; one for
+each environment if that is more, for all of them may finish at once."""
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -126,6 +130,12 @@ def play(
         is_clear = isinstance(cause, EpisodeContentError)
         reason = str(cause) if is_clear else "".join(traceback.format_exception(cause))
         channel.send(Breakdown(error.job, reason))
+
+
+def capacity(config: CollectConfig) -> int:
+    """Return how many jobs a worker holds: those it plays, and those that it will play next."""
+    environments = config.environments_per_worker
+    return environments + max(environments, _PREFETCHED_JOBS)
 
 
 def described(environment: Environment) -> dict[str, object]:

@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
 
-from data_collection.player import Breakdown, Message, Outcome, Ready, work
+from data_collection.player import Breakdown, Message, Outcome, Ready, capacity, work
 from data_collection.retries import Retries
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
@@ -21,10 +21,6 @@ from trainer.errors import UserError
 from trainer.rollout import RolloutJob
 
 _log = logging.getLogger(__name__)
-
-_PREFETCHED_JOBS = 2
-"""Jobs that wait in a worker, so that it plays on while its last episode goes to the disk; one for
-each environment if that is more, for all of them may finish at once."""
 
 _DEATHS_IN_A_ROW = 3
 
@@ -69,8 +65,7 @@ class WorkerPool:
         self._context.set_forkserver_preload(
             ["data_collection.player", *own, *(_STUDENT_MODULES if students else ())]
         )
-        environments = loaded.config.environments_per_worker
-        self._capacity = environments + max(environments, _PREFETCHED_JOBS)
+        self._capacity = capacity(loaded.config)
         self._workers: list[_Worker] = []
         self._size = workers
         self._deaths = 0

@@ -20,7 +20,6 @@ from pydantic import (
     ValidationError,
 )
 
-from data_collection.cluster.schema import ClusterConfig
 from data_collection.episodes import EpisodeRecord
 from data_collection.player import Breakdown, Message, Outcome, Ready
 from data_collection.schema import CollectConfig
@@ -104,11 +103,6 @@ class RoundOrder(Strict):
             student=student,
             renderers=list(renderers),
         )
-
-    @property
-    def cluster(self) -> ClusterConfig:
-        """Return the cluster's section of the configuration."""
-        return ClusterConfig.model_validate(self.config["cluster"])
 
 
 class ReadyReport(Strict):

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
 from data_collection.cluster.actors import start_service, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, from_report, parse
@@ -32,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _DEATHS_IN_A_ROW = 3
 _NEWS_WAIT_S = 0.5
+_CLOSE_WITHIN_S = 5.0
 _COPY_WAIT_S = 0.02
 """Between looks at copies that are under way."""
 _NAME_FREE_WITHIN_S = 60.0
@@ -220,7 +223,9 @@ class RayPool:
         return outcome
 
     def _stop(self) -> None:
-        self._nodes.stop()  # before their queue, whose end would otherwise be an error to them
+        with suppress(RayError):
+            ray.get(self._queue.close.remote(), timeout=_CLOSE_WITHIN_S)
+        self._nodes.stop()
         self._renderers.stop()
         ray.kill(self._queue)
         self._storage.close()

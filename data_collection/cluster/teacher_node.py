@@ -6,6 +6,7 @@ channel differs, and where the episodes go.
 
 from __future__ import annotations
 
+import logging
 import queue
 import tempfile
 import threading
@@ -25,22 +26,16 @@ from data_collection.cluster.render_node import RemoteGenerator
 from data_collection.cluster.schema import ClusterConfig
 from data_collection.cluster.storage import Storage
 from data_collection.episodes.writer import episode_path
-from data_collection.player import Message, Outcome, play
+from data_collection.player import Message, Outcome, capacity, play
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
 from trainer.rollout import RolloutJob
 
+_log = logging.getLogger(__name__)
+
 _TAKE_WAIT_S = 5.0
 """How long the queue may keep a node waiting before it asks again."""
-
-_PREFETCHED_JOBS = 2
-
-
-def capacity(config: CollectConfig) -> int:
-    """Return how many jobs a node holds: those it plays, and those that it will play next."""
-    environments = config.environments_per_worker
-    return environments + max(environments, _PREFETCHED_JOBS)
 
 
 class TeacherNode:
@@ -157,13 +152,16 @@ class QueueChannel:
                     held = sorted(self._held)
                 room = self._capacity - len(held)
                 taken = ray.get(self._queue.take.remote(self._name, held, room, _TAKE_WAIT_S))
+                if taken is None:
+                    break
                 jobs = [parse(JobMessage, text).to_job() for text in taken]
                 with self._reported:
                     self._held |= {job.id for job in jobs}
                 for job in jobs:
                     self._jobs.put(job)
-        except RayError:
-            self._jobs.put(None)
+        except RayError as error:
+            _log.debug("the queue is gone: %s", error)
+        self._jobs.put(None)
 
     def _beat(self) -> None:
         try:
@@ -173,7 +171,8 @@ class QueueChannel:
                 ray.get(self._queue.beat.remote(self._name, beat.model_dump_json()))
                 if self._ended.wait(self._heartbeat_s):
                     return
-        except RayError:
+        except RayError as error:
+            _log.debug("the queue is gone: %s", error)
             self._jobs.put(None)
 
 

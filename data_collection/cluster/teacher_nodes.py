@@ -13,7 +13,8 @@ from ray.exceptions import RayError
 
 from data_collection.cluster.actors import start_node
 from data_collection.cluster.news import TeacherNews
-from data_collection.cluster.teacher_node import TeacherNode, capacity
+from data_collection.cluster.teacher_node import TeacherNode
+from data_collection.player import capacity
 from data_collection.schema import CollectConfig
 from trainer.errors import UserError
 
@@ -42,7 +43,7 @@ class Lost:
     name: str
     reason: str
     broke_down: bool
-    """Whether it has said so itself, and of which job."""
+    """Whether it says itself why, and of which job."""
 
 
 class TeacherNodes:
@@ -102,22 +103,26 @@ class TeacherNodes:
         lost = []
         for name, node in list(self._nodes.items()):
             node.heard = node.heard or name in news
-            reason = _why(node.life) if node.life in ended else self._hangs(news.get(name))
-            if reason is not None:
+            died = _death(node.life) if node.life in ended else None
+            # A node that ends by itself has reported why, though the report may not be here yet.
+            by_itself = node.life in ended and died is None
+            reason = died or self._hangs(news.get(name))
+            if reason is not None or by_itself:
                 ray.kill(node.actor)
                 del self._nodes[name]
-                lost.append(Lost(name, reason, node.broke_down))
+                told = by_itself or node.broke_down
+                lost.append(Lost(name, reason or "it has ended", told))
         if lost or time.monotonic() - self._looked_at > _HIRE_EVERY_S:
             self.hire()
         return lost
 
     def stop(self) -> None:
-        """End all nodes, and wait for that."""
+        """End all nodes: those that the closed queue has not ended shortly are killed."""
         lives = [node.life for node in self._nodes.values()]
-        for node in self._nodes.values():
-            ray.kill(node.actor)
         if lives:
             ray.wait(lives, num_returns=len(lives), timeout=_END_WITHIN_S)
+        for node in self._nodes.values():
+            ray.kill(node.actor)
 
     def _hangs(self, news: TeacherNews | None) -> str | None:
         """Return how a node hangs, None when it does not."""
@@ -131,10 +136,10 @@ class TeacherNodes:
         return None
 
 
-def _why(life: ray.ObjectRef) -> str:
-    """Return why a node has ended."""
+def _death(life: ray.ObjectRef) -> str | None:
+    """Return what a node that is no more has died of, None when it has ended by itself."""
     try:
         ray.get(life)
     except RayError as error:
         return str(error).strip()
-    return "a node ended"
+    return None

@@ -39,6 +39,7 @@ class TeacherQueue:
         self._clock = clock
         self._generation = uuid.uuid4().hex
         self._waiting: deque[str] = deque()
+        self._closed = False
         self._nodes: dict[str, _Node] = {}
         self._reports: list[tuple[str, str]] = []
         self._jobs_came = asyncio.Condition()
@@ -51,15 +52,20 @@ class TeacherQueue:
             self._jobs_came.notify_all()
         return self._generation
 
-    async def take(self, name: str, held: Sequence[str], most: int, wait_s: float) -> list[str]:
-        """Return up to ``most`` jobs for a node; none when none came within ``wait_s`` seconds.
+    async def take(
+        self, name: str, held: Sequence[str], most: int, wait_s: float
+    ) -> list[str] | None:
+        """Return up to ``most`` jobs for a node; None when there will be none any more.
 
-        ``held`` are the ids of those that it has: what it should have, too, got lost on its way.
+        Empty when none came within ``wait_s`` seconds. ``held`` are the ids of those that the node
+        has: what it should have, too, got lost on its way.
         """
         node = self._heard(name)
         self._waiting += [node.jobs.pop(job) for job in node.jobs.keys() - set(held)]
         async with self._jobs_came:
-            await _until(self._jobs_came, lambda: bool(self._waiting), wait_s)
+            await _until(self._jobs_came, lambda: bool(self._waiting) or self._closed, wait_s)
+            if self._closed:
+                return None
             # Each node takes its share, so that none has to wait for what another one holds.
             share = -(-len(self._waiting) // max(1, len(self._nodes)))
             taken = [self._waiting.popleft() for _ in range(min(most, share))]
@@ -68,6 +74,12 @@ class TeacherQueue:
             node.since = self._clock()
         node.jobs |= {parse(JobMessage, job).id: job for job in taken}
         return taken
+
+    async def close(self) -> None:
+        """Hand out no more jobs: nodes that have none end."""
+        async with self._jobs_came:
+            self._closed = True
+            self._jobs_came.notify_all()
 
     async def report(self, name: str, reports: Sequence[str], done: Sequence[str]) -> None:
         """Pass a node's reports on; ``done`` are the ids of the jobs that they end."""

@@ -134,7 +134,7 @@ def test_a_rollout_that_takes_too_long_is_given_up_and_the_round_goes_on(backend
     folder = collect(path, backend)
     missing = {f"000_{i:06d}" for i in range(9)} - contents(folder).keys()
     assert "000_000005" in missing
-    assert len(missing) <= 3  # what waited at the same node
+    assert len(missing) <= 4  # half of the round is enough, and the other node plays on
 
 
 def test_a_full_disk_ends_the_round_which_goes_on_when_there_is_room(backend, tmp_path):

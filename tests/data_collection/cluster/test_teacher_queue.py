@@ -106,3 +106,15 @@ def test_each_queue_has_a_generation_of_its_own():
         return await TeacherQueue().put([])
 
     assert asyncio.run(generation()) != asyncio.run(generation())
+
+
+def test_a_closed_queue_ends_those_who_wait_and_those_who_come():
+    async def story() -> None:
+        queue = TeacherQueue()
+        taking = asyncio.create_task(queue.take("a", [], most=2, wait_s=60))
+        await asyncio.sleep(0)
+        await queue.close()
+        assert await taking is None
+        assert await queue.take("b", [], most=2, wait_s=60) is None
+
+    asyncio.run(story())
