@@ -78,6 +78,7 @@ class RayCluster:
             **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
             "HOME": str(folder),  # for the token
             "RAY_TMPDIR": str(folder),
+            "TMPDIR": str(folder),  # killed nodes leave theirs
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
         }

@@ -1,0 +1,16 @@
+import pytest
+
+from tests.support.ray_cluster import needs_ray
+
+pytestmark = [needs_ray, pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
+
+def test_the_cluster_is_measured_against_worker_processes(results):
+    rows = results("cluster.py", "--only", "state only")
+    assert rows["state only, 2 processes"]["ratio"] > 0
+
+
+def test_the_simulation_is_fed_with_what_was_measured(results):
+    rows = results("cluster.py", "--only", "simulated")
+    one, ten = rows["simulated, 1 nodes"], rows["simulated, 10 nodes"]
+    assert ten["rollouts/s"] > 3 * one["rollouts/s"] > 0
