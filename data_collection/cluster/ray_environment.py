@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
@@ -66,5 +67,6 @@ def _current_cluster(environment: Mapping[str, str]) -> str:
     """Return the address of the cluster that was started last on this machine, as Ray notes it."""
     if "RAY_ADDRESS" in environment:
         return environment["RAY_ADDRESS"]
-    note = Path(environment.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    folder = environment.get("RAY_TMPDIR") or tempfile.gettempdir()
+    note = Path(folder) / "ray" / "ray_current_cluster"
     return note.read_text().strip() if note.is_file() else ""
