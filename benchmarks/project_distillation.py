@@ -16,6 +16,7 @@ from distillation_task import ACTIONS, HIDDEN, PRIVILEGED, STATE, DistillationTa
 from torch import nn
 
 from data_collection.distillation.launch import enter_distillation
+from data_collection.distillation.progress_report import ProgressReport
 from data_collection.distillation.runner import DistillationRunner
 from data_collection.distillation.student import load_distillation
 from trainer.distributed import Ranks
@@ -82,6 +83,7 @@ class Distilling:
 
     def __init__(self, runner: DistillationRunner, reviewer: Reviewer) -> None:
         self._runner, self._reviewer = runner, reviewer
+        self._report = ProgressReport(runner)
 
     def iterate(self, count: float) -> dict[str, float]:
         """Do ``count`` iterations, and return the steps a second of the environments."""
@@ -90,7 +92,7 @@ class Distilling:
         before = dict(self._runner.seconds_in_all)
         for _ in range(int(count)):
             self._runner.iterate()
-            self._runner.review(self._reviewer)
+            self._report.review(self._reviewer)
         whole = time.perf_counter() - start
         spent = {name: s - before[name] for name, s in self._runner.seconds_in_all.items()}
         return {

@@ -10,11 +10,11 @@ import torch
 
 from data_collection.distillation.acting_student import ActingStudent
 from data_collection.distillation.collector import Collector
-from data_collection.distillation.console import announce_history, announce_iteration
-from data_collection.distillation.history import History, Layout
+from data_collection.distillation.console import announce_history
 from data_collection.distillation.lessons import LessonPlan, Lessons
-from data_collection.distillation.memory_check import check_fits
+from data_collection.distillation.make_history import make_history
 from data_collection.distillation.phases import Phases
+from data_collection.distillation.progress_report import ProgressReport
 from data_collection.distillation.running_statistics import RunningStatistics
 from data_collection.distillation.schema import DistillConfig
 from data_collection.distillation.setting import Setting
@@ -25,13 +25,11 @@ from data_collection.distillation.snapshot import (
     write_snapshot,
 )
 from data_collection.distillation.student import DISTILLATION
-from data_collection.distillation.student_evaluation import Performance
 from data_collection.distillation.vec_env import SavesState
 from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints
 from trainer.config import Loaded
 from trainer.distributed import Ranks
-from trainer.errors import ConfigError
-from trainer.interfaces import ACTION, STATE, Policy
+from trainer.interfaces import ACTION, STATE
 from trainer.loop import TrainLoop
 from trainer.normalization import AffineNormalizer
 from trainer.review import Reviewer
@@ -40,8 +38,6 @@ from trainer.stopping import Interrupted, StopRequest
 from trainer.yaml_file import to_yaml
 
 _log = logging.getLogger(__name__)
-
-_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 class DistillationRunner:
@@ -72,7 +68,7 @@ class DistillationRunner:
         self.phases = Phases(config.algorithm, config.iterations)
         generator = torch.Generator(device).manual_seed(stream_seed(seed, "collection"))
         self.student = ActingStudent(policy, loop.run.interface, config.num_envs, generator, device)
-        self.history = self._history(plan)
+        self.history = make_history(loaded, policy, plan, device)
         self.lessons = Lessons(self.history, plan, self.student.remember, seed)
         self.statistics = {
             STATE: RunningStatistics(config.interface.state, ranks),
@@ -87,11 +83,8 @@ class DistillationRunner:
             knows=setting.knows,
             generator=generator,
         )
-        self.teacher_performance: Performance | None = None
         self.seconds_in_all = {"collection": 0.0, "learning": 0.0}
         """What this process spent on each."""
-        self._seconds_reported = dict(self.seconds_in_all)
-        self._reported = 0
         if loop.resumed_from:
             self._resume(loop.resumed_from)
 
@@ -105,6 +98,7 @@ class DistillationRunner:
         """
         announce_history(self.history, self.config.algorithm.use_dagger)
         self.loop.prepare()
+        report = ProgressReport(self)
         acting = self.loop.state.acting_components
         with (
             Reviewer(self.loop.run, self.ranks, acting, self.iteration) as reviewer,
@@ -112,7 +106,7 @@ class DistillationRunner:
         ):
             while self.iteration < self.config.iterations:
                 self.iterate()
-                self.review(reviewer)
+                report.review(reviewer)
                 asked = torch.tensor(float(stop.signal_number), device=self.ranks.device)
                 stopping = bool(self.ranks.all_reduce_sum(asked))
                 last = self.iteration == self.config.iterations
@@ -152,104 +146,7 @@ class DistillationRunner:
         if isinstance(normalizer, AffineNormalizer):
             normalizer.update({key: value.statistics() for key, value in self.statistics.items()})
 
-    # ---- reporting -----------------------------------------------------------------------------
-
-    def review(self, reviewer: Reviewer) -> None:
-        """Log figures and evaluate, where the iteration that was done last is due."""
-        evaluation, last = self.config.evaluation, self.iteration == self.config.iterations
-        figures: dict[str, float] = {}
-        if self.iteration % self.config.train.log_every == 0 or last:
-            figures |= self._figures()
-        if evaluation and (self.iteration % evaluation.every == 0 or last) and self.ranks.is_main:
-            figures |= self._evaluate(reviewer.acting_policy())
-        if not figures:
-            return
-        reviewer.log(self.iteration, figures)
-        if self.ranks.is_main and "Loss/behavior" in figures:
-            done = self.iteration - 1
-            dagger = self.config.algorithm.use_dagger
-            announce_iteration(done, self.phases.at(done), self.history, figures, dagger)
-
-    def _figures(self) -> dict[str, float]:
-        """Return the figures of the iterations since the last report, under their names."""
-        phase = self.phases.at(self.iteration - 1)
-        iterations = self.iteration - self._reported
-        steps = iterations * self.config.block * self.ranks.world_size
-        learnt = self.loop.meter.samples * self.ranks.world_size
-        if self.lessons.plan.has_memory:
-            learnt *= self.config.steps_per_iteration / len(self.lessons.plan.parts)
-        measured = self.loop.meter.read()
-        collection, learning = (
-            spent - self._seconds_reported[name] for name, spent in self.seconds_in_all.items()
-        )
-        self._seconds_reported = dict(self.seconds_in_all)
-        self._reported = self.iteration
-        return {
-            "Distillation/training_phase": float(phase.number),
-            "Distillation/student_share": phase.student_share,
-            "Loss/behavior": measured["train/loss"],
-            **self.collector.episodes.figures(),
-            **self.collector.logged,
-            "Perf/collection_fps": steps / collection,
-            "Perf/learning_fps": learnt / learning,
-            "Perf/total_fps": steps / (collection + learning),
-            "Buffer/size": float(len(self.history)),
-            "Buffer/mean_age": (self.history.blocks - 1) / 2,
-            "Policy/learning_rate": self.loop.optimizer.learning_rate,
-            "Policy/gradient_norm": float(self.loop.guard.norm),
-        }
-
-    def _evaluate(self, policy: Policy) -> dict[str, float]:
-        """Return how the student does alone, by itself and as a share of the teacher's reward."""
-        if self.teacher_performance is None:
-            self.teacher_performance = self.setting.play_teacher()
-        student = self.setting.play_student(policy, self.loop.run.interface)
-        teacher = self.teacher_performance
-        figures = {
-            "Evaluation/mean_reward": student.reward,
-            "Evaluation/mean_episode_length": student.length,
-            "Evaluation/teacher_reward": teacher.reward,
-            "Evaluation/share_of_teacher": student.reward / teacher.reward,
-        }
-        if student.success is not None and teacher.success is not None:
-            figures["Evaluation/success_rate"] = student.success
-            figures["Evaluation/teacher_success_rate"] = teacher.success
-        return figures
-
-    # ---- history and checkpoints ---------------------------------------------------------------
-
-    def _history(self, plan: LessonPlan) -> History:
-        """Return an empty history, having made sure that a full one fits."""
-        config, device = self.config, self.ranks.device
-        memory = self.loop.policy.initial_state(1)
-        if bool(memory) != plan.has_memory:
-            raise ConfigError(
-                f"{self.loaded.at('policy', 'type')}: {config.policy.type} has a memory and does "
-                "not name episode_start in its needs, or the other way round"
-            )
-        carried = plan.has_memory and config.algorithm.memory == "carried"
-        layout = Layout(
-            config.interface.state,
-            config.interface.action,
-            {name: tuple(value.shape[1:]) for name, value in memory.items()} if carried else {},
-            config.num_envs,
-            config.steps_per_iteration,
-        )
-        dtype = _DTYPES[config.algorithm.storage_dtype]
-        check_fits(
-            plan.max_size,
-            layout.bytes_per_transition(dtype),
-            device,
-            self.loaded.at("algorithm", "max_buffer_size"),
-        )
-        return History(
-            layout,
-            max_size=plan.max_size,
-            obs_steps=config.interface.obs_steps,
-            context=plan.context,
-            dtype=dtype,
-            device=device,
-        )
+    # ---- checkpoints ---------------------------------------------------------------
 
     def _parts(self) -> dict[str, Part]:
         """Return all that a checkpoint holds beside the student."""
@@ -267,7 +164,6 @@ class DistillationRunner:
         """Go on where a checkpoint was saved."""
         self.iteration = read_snapshot(checkpoint, self.ranks, self._parts())
         self._normalize()
-        self._reported = self.iteration
         if not self.config.algorithm.save_buffer:
             _log.warning("the history was not saved (save_buffer: false): it begins empty")
         if not isinstance(self.setting.env, SavesState):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from data_collection.distillation import memory_check
+from data_collection.distillation import make_history
 from data_collection.distillation.student import load_distillation
 from tests.support.vector_toy import distilled, write_project
 from trainer.errors import CheckpointError, ConfigError, DataError
@@ -86,10 +86,10 @@ def test_a_buffer_larger_than_memory_is_refused_with_the_size_that_fits(path, si
 
 
 def test_the_size_that_is_named_does_fit(path, monkeypatch):
-    monkeypatch.setattr(memory_check, "free_memory", lambda device: 10_000_000)
+    monkeypatch.setattr(make_history, "free_memory", lambda device: 10_000_000)
     with pytest.raises(ConfigError, match=r"take 36\.0 MB while .*; 263,888 fit"):
         distilled(path, "algorithm.max_buffer_size=1000000")
-    memory_check.check_fits(263_888, 24, torch.device("cpu"), "here")
+    make_history.check_fits(263_888, 24, torch.device("cpu"), "here")
 
 
 @pytest.mark.parametrize("iterations", [6, 7])

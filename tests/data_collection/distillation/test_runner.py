@@ -2,6 +2,8 @@
 
 import itertools
 import logging
+import os
+import signal
 
 import pytest
 import torch
@@ -188,17 +190,14 @@ def test_a_finished_run_can_be_made_longer(path):
 
 def test_a_request_to_stop_saves_and_the_same_command_goes_on(path):
     with enter_distillation(load_distillation(path), ALONE) as runner:
-        review = runner.review
+        iterate = runner.iterate
 
-        def interrupting(reviewer):
-            review(reviewer)
+        def interrupted():
+            iterate()
             if runner.iteration == 4:
-                import os
-                import signal
-
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        runner.review = interrupting
+        runner.iterate = interrupted
         with pytest.raises(Interrupted, match="after iteration 4 of 6"):
             runner.run()
     whole = distilled(path, "train.save_dir=runs/whole")
@@ -220,6 +219,5 @@ def test_the_student_is_evaluated_in_the_same_episodes_as_the_teacher(path):
     assert rows[0]["Evaluation/share_of_teacher"] == pytest.approx(
         rows[0]["Evaluation/mean_reward"] / rows[0]["Evaluation/teacher_reward"]
     )
-    plain = distilled(path, "train.save_dir=runs/plain")
+    distilled(path, "train.save_dir=runs/plain")
     assert equal_bits(state_of(saved(path)), state_of(saved(path, "runs/plain")))
-    assert plain.teacher_performance is None
