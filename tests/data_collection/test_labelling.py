@@ -11,12 +11,13 @@ from trainer.errors import ConfigError
 from trainer.rollout import RolloutJob, rollout
 
 
-def play(driver, labeller, teacher, steps=30, slots=1):
+def play(driver, labeller, teacher, steps=30, slots=1, every=1):
     episodes = {}
     hooks = EpisodeHooks(
         teacher,
         driver_of=lambda job: driver,
         labeller=labeller,
+        label_every=every,
         on_episode=lambda result, arrays: episodes.__setitem__(result.id, arrays),
     )
     environments = [MetaWorld(task="pick-place-v3") for _ in range(slots)]
@@ -29,8 +30,8 @@ def test_a_label_chunk_is_what_the_expert_does_from_there_on():
     # The driver is the expert with noise; a chunk at t must equal the expert's own episode
     # continued from the visited state, which another environment plays out here.
     teacher = MetaWorldExpert()
-    labeller = ChunkLabeller(teacher, horizon=6, every=5)
-    arrays = play(Driver(teacher, noise=0.4 * np.eye(4)), labeller, teacher)["3"]
+    labeller = ChunkLabeller(teacher, horizon=6)
+    arrays = play(Driver(teacher, noise=0.4 * np.eye(4)), labeller, teacher, every=5)["3"]
     assert arrays["label.frame"].tolist() == [0, 5, 10, 15, 20, 25]
     assert arrays["label.chunk"].shape == (6, 6, 4)
     assert arrays["label.valid"].all()
@@ -52,7 +53,7 @@ def test_labelling_changes_nothing_of_the_episode():
     teacher = MetaWorldExpert()
     driver = Driver(UniformRandom())
     plain = play(driver, None, teacher)
-    labelled = play(driver, ChunkLabeller(teacher, horizon=6, every=1), teacher, slots=2)
+    labelled = play(driver, ChunkLabeller(teacher, horizon=6), teacher, slots=2)
     for name, arrays in plain.items():
         for key, value in arrays.items():
             np.testing.assert_array_equal(value, labelled[name][key], err_msg=key)
@@ -61,7 +62,7 @@ def test_labelling_changes_nothing_of_the_episode():
 
 def test_an_undisturbed_experts_own_path_needs_no_labels():
     teacher = MetaWorldExpert()
-    arrays = play(Driver(teacher), ChunkLabeller(teacher, horizon=6, every=1), teacher)["3"]
+    arrays = play(Driver(teacher), ChunkLabeller(teacher, horizon=6), teacher)["3"]
     assert arrays["label.chunk"].shape == (0, 6, 4)
     np.testing.assert_array_equal(arrays["action"], arrays["executed_action"])
 
