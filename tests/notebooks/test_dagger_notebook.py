@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.xdist_group("notebook")  # it is executed once
+
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "dagger.ipynb"
 SMALL = "N_ROUNDS, EPISODES, ROLLOUTS, STEPS, EVALUATION_EPISODES = 1, 2, 1, 10, 1"
 
