@@ -18,6 +18,7 @@ from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints, save_ch
 from trainer.distributed import Ranks
 from trainer.guard import GradientGuard
 from trainer.interfaces import ACTION, Batch, LossOutput, Progress
+from trainer.memory import keep_freed_memory
 from trainer.meter import Meter
 from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_groups
 from trainer.progress import progress_bar
@@ -119,6 +120,8 @@ class TrainLoop:
 
     def prepare(self) -> None:
         """Compile and wrap the policy, as the configuration and the ranks ask; before any step."""
+        if self.ranks.device.type == "cpu":
+            keep_freed_memory()
         if self.config.compile:
             # The components, not the policy: a policy's forward draws noise and counts steps,
             # which would only break the graph. Names of weights stay as they are.

@@ -1,11 +1,28 @@
-"""How much memory is free: of the machine, of a container, of a GPU."""
+"""How much memory is free: of the machine, of a container, of a GPU; and keeping what one has."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
 import torch
+
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's malloc.h
+_LARGEST_KEPT = 32 << 20
+_MOST_KEPT = 256 << 20
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed, up to 256 MB, instead of giving it back to the system.
+
+    A train step frees and takes the same activations again; each of their pages would be faulted
+    in anew, which costs small models a tenth of their time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_TRIM_THRESHOLD, _MOST_KEPT)
 
 
 def free_memory(device: torch.device) -> int:

@@ -74,12 +74,11 @@ class AffineNormalizer(Normalizer):
         """Return a copy of ``batch`` with normalised state and, if present, action."""
         normalized = dict(batch)
         state = batch[STATE]
-        normalized[STATE] = ((state - self.state_shift) / self.state_scale).clamp(
-            -self.clip, self.clip
-        )
+        scaled = (state - self.state_shift).div_(self.state_scale)
+        normalized[STATE] = scaled.clamp_(-self.clip, self.clip)
         if ACTION in batch:
             action = self.action_transform.forward(batch[ACTION], state[:, -1])
-            normalized[ACTION] = (action - self.action_shift) / self.action_scale
+            normalized[ACTION] = (action - self.action_shift).div_(self.action_scale)
         return normalized
 
     def unnormalize_action(self, action_bha: Tensor, observation: Batch) -> Tensor:

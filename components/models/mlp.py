@@ -51,8 +51,9 @@ class MLP(Trunk):
         sizes = [inputs, *widths]
         self.layers = nn.Sequential()
         for before, after in pairwise(sizes):
-            layer = [nn.Linear(before, after), ACTIVATIONS[activation](), nn.Dropout(dropout)]
-            self.layers.extend(layer)
+            # A dropout of nothing would still cost a small network's decision its call.
+            drop = nn.Dropout(dropout) if dropout else nn.Identity()
+            self.layers.extend([nn.Linear(before, after), ACTIVATIONS[activation](), drop])
 
     def forward(self, x_bi: Tensor) -> Tensor:
         """Return the features (B, F) of the inputs (B, inputs)."""

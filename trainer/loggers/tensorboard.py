@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.interfaces import Logger
 from trainer.registry import loggers
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 
 _LONGEST_ANIMATION = 500
 
@@ -19,14 +23,15 @@ class TensorBoardLogger(Logger):
 
     def __init__(self, save_dir: Path, start_step: int) -> None:
         # Imported here: it costs a second, and only rank 0 logs.
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
         from torch.utils.tensorboard import SummaryWriter
 
+        self._Summary = Summary
         self._writer = SummaryWriter(str(save_dir / "tensorboard"), purge_step=start_step + 1)
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Write one scalar a name."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        """Write one scalar a name, all in one event: an event each takes eight times as long."""
+        self._write(step, [self._Summary.Value(tag=n, simple_value=v) for n, v in values.items()])
 
     def log_image(self, step: int, name: str, image_hwc: np.ndarray) -> None:
         """Write a picture."""
@@ -35,18 +40,19 @@ class TensorBoardLogger(Logger):
     def log_video(self, step: int, name: str, path: Path) -> None:
         """Write the first 500 frames of an MP4 as an animation, which the images tab plays."""
         import imageio.v3 as iio
-        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 
         frames = iio.imread(path)[:_LONGEST_ANIMATION]
         milliseconds = 1000 / iio.immeta(path).get("fps", 20)
         # SummaryWriter's own add_video wants another package, moviepy, for the same GIF.
         gif = iio.imwrite("<bytes>", frames, extension=".gif", duration=milliseconds, loop=0)
         height, width, colours = frames.shape[1:]
-        image = Summary.Image(
+        image = self._Summary.Image(
             height=height, width=width, colorspace=colours, encoded_image_string=gif
         )
-        summary = Summary(value=[Summary.Value(tag=name, image=image)])
-        self._writer._get_file_writer().add_summary(summary, step)
+        self._write(step, [self._Summary.Value(tag=name, image=image)])
+
+    def _write(self, step: int, values: list[Summary.Value]) -> None:
+        self._writer._get_file_writer().add_summary(self._Summary(value=values), step)
 
     def close(self) -> None:
         """Flush and close the event file."""
