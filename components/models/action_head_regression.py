@@ -28,7 +28,7 @@ class ActionHeadRegression(ActionHead):
 
     def forward(self, features_bf: Tensor) -> Tensor:
         """Return the chunk (B, H, A)."""
-        return self.project(features_bf).float().unflatten(-1, (self.chunk, self.action))
+        return self.project(features_bf).float().view(-1, self.chunk, self.action)
 
     def loss(
         self, features_bf: Tensor, target_bha: Tensor, valid_bh: Tensor, loss: Loss

@@ -37,7 +37,8 @@ class RunningStatistics:
         mean = rows_nf.mean(dim=0)
         variance = (rows_nf - mean).square().mean(dim=0).double()
         mean = mean.double()
-        low, high = torch.aminmax(rows_nf, dim=0)
+        # Not aminmax, amin, amax: along the first dimension they take twice as long.
+        low, high = rows_nf.min(dim=0).values, rows_nf.max(dim=0).values
         # Sums can be added up over the ranks; a device's own are made into float64 there.
         sums = self._ranks.all_reduce_sum(torch.stack([mean, variance + mean.square()]))
         extremes = self._ranks.all_reduce_max(torch.stack([-low.double(), high.double()]))
