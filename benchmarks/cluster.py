@@ -286,11 +286,7 @@ class Measuring:
 
 
 def batching(quick: bool) -> Row:
-    """Return the row of four callers that ask for one picture at a time.
-
-    The network, a small one, always sees four scenes: so that a picture does not depend on its
-    neighbours, the ``controlnet`` generator does the same.
-    """
+    """Return the row of four callers that ask a small network for one picture at a time."""
     import torch
 
     torch.set_num_threads(1)
@@ -302,9 +298,8 @@ def batching(quick: bool) -> Row:
     calls = 8 if quick else 200
 
     def draw(scenes: list[torch.Tensor]) -> list[torch.Tensor]:
-        padded = [*scenes, *[scenes[-1]] * (4 - len(scenes))]
         with torch.inference_mode():
-            return list(network(torch.stack(padded)))[: len(scenes)]
+            return list(network(torch.stack(scenes)))
 
     async def callers(batches: MicroBatches[torch.Tensor, torch.Tensor]) -> None:
         async def caller() -> None:

@@ -147,11 +147,11 @@ def main() -> None:
         ):
             runner.loop.prepare()
             runner.iterate()
-            first_rows, first_frames = runner.history.newest_block()
+            first_rows, first_frames = runner.history.ring.rows, runner.history.frames.rows
             while len(runner.history) < task.stored - runner.config.block:
                 rows, frames = runner.history.claim_block()
-                rows.copy_(first_rows)
-                frames.copy_(first_frames)
+                rows.copy_(first_rows[: runner.config.block].view_as(rows))
+                frames.copy_(first_frames[: runner.config.block].view_as(frames))
             distilling = Distilling(runner, reviewer)
             serve(
                 {

@@ -67,7 +67,7 @@ class Study:
     def row(self, student: str) -> Row:
         """Return the success rates of one student, after collecting and training as needed."""
         run = self._train(student)
-        row: Row = {"name": f"{self.task}, learnt from {student}"}
+        row: Row = {"name": f"{self.task}, learnt from {student}, {self.steps} steps"}
         row["simulator"] = self._success(run, "simulator", None)
         row["seen prompts"] = self._success(run, "seen", SEEN)
         row["held-out prompts"] = self._success(run, "held_out", HELD_OUT)

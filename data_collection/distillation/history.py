@@ -106,14 +106,6 @@ class History:
         frames = self.frames.claim(self.layout.block)
         return rows.unflatten(0, shape), frames.unflatten(0, shape).squeeze(2)
 
-    def newest_block(self) -> tuple[Tensor, Tensor]:
-        """Return the rows (T, N, W) and frames (T, N) that were claimed last."""
-        shape = (self.layout.steps, self.layout.num_envs)
-        end = self.ring.position
-        rows = self.ring.rows[end - self.layout.block : end].unflatten(0, shape)
-        frames = self.frames.rows[end - self.layout.block : end].unflatten(0, shape)
-        return rows, frames.squeeze(2)
-
     @property
     def forgotten(self) -> bool:
         """Whether the oldest transitions are gone; the first ``context`` steps then lack theirs."""
