@@ -74,6 +74,9 @@ class DistillationRunner:
             STATE: RunningStatistics(config.interface.state, ranks),
             ACTION: RunningStatistics(config.interface.action, ranks),
         }
+        if isinstance(policy.normalizer, AffineNormalizer):  # those of train.load_dir, if any
+            for key, statistics in self.statistics.items():
+                statistics.start_from(policy.normalizer.statistics[key])
         self.collector = Collector(
             setting.env,
             setting.teacher,

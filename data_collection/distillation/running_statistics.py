@@ -53,6 +53,17 @@ class RunningStatistics:
         self.low = torch.minimum(self.low, -extremes[0].cpu())
         self.high = torch.maximum(self.high, extremes[1].cpu())
 
+    def start_from(self, statistics: FeatureStatistics) -> None:
+        """Count what others have seen as seen; statistics of nothing change nothing."""
+        if not statistics.count:
+            return
+        self.count = statistics.count
+        self.mean, deviation, self.low, self.high = (
+            torch.from_numpy(values).double().clone()
+            for values in (statistics.mean, statistics.std, statistics.min, statistics.max)
+        )
+        self.m2 = deviation.square() * statistics.count
+
     def statistics(self) -> FeatureStatistics:
         """Return the statistics; mean 0 and deviation 1 while there is nothing."""
         if self.count == 0:

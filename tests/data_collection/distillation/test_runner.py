@@ -165,6 +165,21 @@ def test_a_checkpoint_is_a_policy_with_frozen_statistics(path):
     assert torch.equal(torch.from_numpy(statistics.mean), runner.statistics[STATE].mean)
 
 
+def test_a_warm_start_adds_to_the_statistics_that_the_weights_were_trained_with(path):
+    distilled(path)
+    kept = load_policy(open_checkpoint(saved(path)), torch.device("cpu")).policy.normalizer
+    settings = ["train.load_dir=runs/toy/exp1", "train.save_dir=runs/warm", "seed=1"]
+    runner = distilled(path, *settings, "algorithm.max_buffer_size=120")
+    own = runner.history.transitions(torch.arange(120))[STATE][:, 0].double()
+    before, after = kept.statistics[STATE], runner.loop.policy.normalizer.statistics[STATE]
+    assert (before.count, after.count) == (120, 240)
+    mean = (torch.from_numpy(before.mean) + own.mean(0)) / 2
+    square = (torch.from_numpy(before.std**2 + before.mean**2) + own.square().mean(0)) / 2
+    torch.testing.assert_close(torch.from_numpy(after.mean), mean, atol=1e-5, rtol=0)
+    deviation = (square - mean.square()).sqrt()
+    torch.testing.assert_close(torch.from_numpy(after.std), deviation, atol=1e-5, rtol=0)
+
+
 def test_without_a_saved_buffer_a_resumed_run_says_so(path, caplog):
     settings = ["algorithm.save_buffer=false", "train.save_every=4"]
     distilled(path, *settings)

@@ -33,6 +33,21 @@ def test_before_anything_is_seen_nothing_is_scaled():
     assert (found.mean.tolist(), found.std.tolist()) == ([0, 0], [1, 1])
 
 
+def test_what_it_starts_from_counts_as_seen():
+    before, whole = RunningStatistics(3, ALONE), RunningStatistics(3, ALONE)
+    before.add(rows(0, 50))
+    after = RunningStatistics(3, ALONE)
+    after.start_from(RunningStatistics(3, ALONE).statistics())
+    after.start_from(before.statistics())
+    after.add(rows(1, 7))
+    for block in (rows(0, 50), rows(1, 7)):
+        whole.add(block)
+    found, expected = after.statistics(), whole.statistics()
+    assert found.count == 57
+    for name in ("mean", "std", "min", "max"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
+
+
 def test_a_restored_one_goes_on_with_the_same_bits():
     running, copy = RunningStatistics(3, ALONE), RunningStatistics(3, ALONE)
     running.add(rows(0))
