@@ -74,7 +74,7 @@ class DistillationRunner:
             STATE: RunningStatistics(config.interface.state, ranks),
             ACTION: RunningStatistics(config.interface.action, ranks),
         }
-        if isinstance(policy.normalizer, AffineNormalizer):  # those of train.load_dir, if any
+        if isinstance(policy.normalizer, AffineNormalizer):  # a checkpoint's, equal on all ranks
             for key, statistics in self.statistics.items():
                 statistics.start_from(policy.normalizer.statistics[key])
         self.collector = Collector(
@@ -165,7 +165,8 @@ class DistillationRunner:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         """Go on where a checkpoint was saved."""
-        self.iteration = read_snapshot(checkpoint, self.ranks, self._parts())
+        self.iteration = checkpoint.epoch
+        read_snapshot(checkpoint, self.ranks, self._parts())
         self._normalize()
         if not self.config.algorithm.save_buffer:
             _log.warning("the history was not saved (save_buffer: false): it begins empty")
@@ -178,7 +179,7 @@ class DistillationRunner:
     def _save(self, name: str) -> None:
         save_dir: Path = self.loop.save_dir
         text = DISTILLATION, to_yaml(self.loaded.resolved)
-        files = write_snapshot(save_dir, self.ranks, self.iteration, self._parts(), text)
+        files = write_snapshot(save_dir, self.ranks, self._parts(), text)
         self.loop.save(name, self.iteration, files)
         if self.ranks.is_main:
             clear_pending(save_dir)

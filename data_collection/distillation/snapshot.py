@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,20 +33,19 @@ class Part(Protocol):
 
 
 def write_snapshot(
-    save_dir: Path, ranks: Ranks, iteration: int, parts: Mapping[str, Part], text: tuple[str, str]
+    save_dir: Path, ranks: Ranks, parts: Mapping[str, Part], text: tuple[str, str]
 ) -> list[Path]:
     """Write this rank's file, and return what is to move into the checkpoint (on rank 0).
 
     Args:
         save_dir: The run's folder.
         ranks: Which rank this is; every rank must call this.
-        iteration: How many iterations are done.
         parts: What is saved, by name.
         text: Name and content of a text file that goes with it.
     """
     folder = save_dir / _PENDING
     folder.mkdir(exist_ok=True)
-    tensors = {"iteration": torch.tensor(iteration)}
+    tensors: dict[str, Tensor] = {}
     for name, part in parts.items():
         for key, value in part.state_dict().items():
             # Safetensors refuses tensors that share memory or have gaps.
@@ -65,19 +63,29 @@ def clear_pending(save_dir: Path) -> None:
     shutil.rmtree(save_dir / _PENDING, ignore_errors=True)
 
 
-def read_snapshot(checkpoint: Checkpoint, ranks: Ranks, parts: Mapping[str, Part]) -> int:
-    """Restore the parts that were saved, and return how many iterations had been done.
+def read_snapshot(checkpoint: Checkpoint, ranks: Ranks, parts: Mapping[str, Part]) -> None:
+    """Restore this rank's parts, as far as they were saved; what is left as it is, is said.
 
-    A part that was not saved is left as it is, which is said; so are all of them on a rank that
-    the checkpoint knows nothing of.
+    On another number of ranks than the checkpoint was saved on none is restored on any of them:
+    ranks of unequal histories would not take equally many optimizer steps.
     """
-    file = checkpoint.folder / _file(ranks.rank)
-    found = load_file(file if file.exists() else checkpoint.folder / _file(0))
+    saved_on = len(list(checkpoint.folder.glob(_file("*"))))
+    if saved_on != ranks.world_size:
+        if ranks.is_main:
+            _log.warning(
+                "%s was saved on %d ranks and this run has %d: on all of them the history begins "
+                "empty and the environments begin anew",
+                checkpoint.folder,
+                saved_on,
+                ranks.world_size,
+            )
+        return
+    found = load_file(checkpoint.folder / _file(ranks.rank))
     for name, part in parts.items():
         state = {
             k.removeprefix(f"{name}/"): v for k, v in found.items() if k.startswith(f"{name}/")
         }
-        if state and file.exists():
+        if state:
             part.load_state_dict(state)
         else:
             _log.warning(
@@ -87,10 +95,9 @@ def read_snapshot(checkpoint: Checkpoint, ranks: Ranks, parts: Mapping[str, Part
                 name,
                 ranks.rank,
             )
-    return int(found["iteration"])
 
 
-def _file(rank: int) -> str:
+def _file(rank: int | str) -> str:
     return f"distillation_rank_{rank}.safetensors"
 
 
