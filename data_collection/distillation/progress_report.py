@@ -33,12 +33,14 @@ class ProgressReport:
         figures: dict[str, float] = {}
         if runner.iteration % runner.config.train.log_every == 0 or last:
             figures |= self._figures()
+        reviewer.metrics = {}
         if (
             evaluation
             and (runner.iteration % evaluation.every == 0 or last)
             and runner.ranks.is_main
         ):
-            figures |= self._evaluate(reviewer.acting_policy())
+            reviewer.metrics = self._evaluate(reviewer.acting_policy())
+            figures |= reviewer.metrics
         if not figures:
             return
         reviewer.log(runner.iteration, figures)

@@ -116,6 +116,10 @@ class DistillationRunner:
                 saved = last or self.iteration % self.config.train.save_every == 0
                 if saved or stopping:
                     self._save(f"epoch_{self.iteration}" if saved else INTERRUPT)
+                if saved:
+                    reviewer.record(self.iteration)
+                    if self.ranks.is_main:
+                        prune_checkpoints(self.loop.save_dir, self.config.train.checkpoints)
                 if stopping and not last:
                     raise Interrupted(
                         stop.signal_number or 15,
@@ -183,4 +187,3 @@ class DistillationRunner:
         self.loop.save(name, self.iteration, files)
         if self.ranks.is_main:
             clear_pending(save_dir)
-            prune_checkpoints(save_dir, self.config.train.checkpoints)

@@ -129,6 +129,17 @@ class DistillConfig(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _best_is_measured(self) -> DistillConfig:
+        every = self.evaluation.every if self.evaluation else None
+        if self.train.checkpoints.best and (every is None or self.train.save_every % every):
+            raise ValueError(
+                "train.checkpoints.best compares figures of the evaluation, so each checkpoint "
+                f"needs them; expected an evaluation.every that divides train.save_every "
+                f"({self.train.save_every}), got {every}"
+            )
+        return self
+
     @property
     def block(self) -> int:
         """Transitions that one iteration collects."""

@@ -100,6 +100,14 @@ def test_a_first_stage_beyond_the_run_is_refused(path, iterations):
     load_distillation(path, [*settings, f"algorithm.phase1_iterations={iterations}"])
 
 
+@pytest.mark.parametrize("evaluation", ["null", "{every: 30}"])
+def test_a_best_checkpoint_without_figures_is_refused(path, evaluation):
+    settings = ["train.checkpoints={best: {metric: Evaluation/mean_reward}}"]
+    load_distillation(path, [*settings, "evaluation={every: 50}"])
+    with pytest.raises(ConfigError, match=r"divides train\.save_every \(100\), got (None|30)"):
+        load_distillation(path, [*settings, f"evaluation={evaluation}"])
+
+
 def test_an_observation_that_is_not_finite_is_named_by_environment_and_step(path):
     message = r"environment 1 gave .* at step 13 \(an observation of the student"
     with pytest.raises(DataError, match=message):

@@ -221,6 +221,19 @@ def test_a_request_to_stop_saves_and_the_same_command_goes_on(path):
     assert equal_bits(whole.history.state_dict(), again.history.state_dict())
 
 
+def test_the_best_checkpoint_is_kept(path):
+    settings = ["evaluation={every: 1, num_envs: 20}", "train.save_every=1"]
+    best = "{metric: Evaluation/mean_reward, mode: min}"  # of a student that learns, an early one
+    runner = distilled(path, *settings, f"train.checkpoints={{keep_last: 1, best: {best}}}")
+    rows = figures(runner.loop.save_dir)
+    lowest = min(rows, key=lambda row: row["Evaluation/mean_reward"])
+    assert lowest["step"] < 6
+    kept = {folder.name for folder in runner.loop.save_dir.glob("epoch_*")}
+    assert kept == {f"epoch_{lowest['step']}", "epoch_6"}
+    metrics = open_checkpoint(runner.loop.save_dir / f"epoch_{lowest['step']}").metrics()
+    assert metrics["Evaluation/mean_reward"] == lowest["Evaluation/mean_reward"]
+
+
 def test_the_student_is_evaluated_in_the_same_episodes_as_the_teacher(path):
     runner = distilled(path, "evaluation={every: 3, num_envs: 50}")
     rows = [row for row in figures(runner.loop.save_dir) if "Evaluation/mean_reward" in row]
