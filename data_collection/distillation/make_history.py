@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import torch
 
 from data_collection.distillation.console import megabytes
 from data_collection.distillation.history import History, Layout
 from data_collection.distillation.lessons import LessonPlan
-from data_collection.distillation.row_ring import START_ROWS
+from data_collection.distillation.row_ring import peak_rows
 from data_collection.distillation.schema import DistillConfig
 from trainer.config import Loaded
 from trainer.errors import ConfigError
@@ -16,8 +18,6 @@ from trainer.memory import free_memory
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
-_GROWTH = 1.5
-"""While the last doubling copies the rows, the old half exists beside the new whole."""
 _SHARE = 0.95
 """Of what is free; the rest is for the environment and the student."""
 
@@ -47,7 +47,7 @@ def make_history(
     )
     dtype = _DTYPES[config.algorithm.storage_dtype]
     where = loaded.at("algorithm", "max_buffer_size")
-    check_fits(plan.max_size, layout.bytes_per_transition(dtype), device, where)
+    check_fits(plan.max_size, layout.block, layout.bytes_per_transition(dtype), device, where)
     return History(
         layout,
         max_size=plan.max_size,
@@ -58,20 +58,24 @@ def make_history(
     )
 
 
-def check_fits(max_size: int, bytes_per_transition: int, device: torch.device, where: str) -> None:
+def check_fits(
+    max_size: int, block: int, bytes_per_transition: int, device: torch.device, where: str
+) -> None:
     """Raise ConfigError, with the size that fits, when the full history would not.
 
     Args:
         max_size: The most transitions that are kept.
+        block: How many come at once.
         bytes_per_transition: The memory of each.
         device: Where.
         where: Begins the message.
     """
     free = free_memory(device)
-    factor = _GROWTH if max_size > START_ROWS else 1.0
-    needed = max_size * bytes_per_transition * factor
+    needed = peak_rows(max_size, block) * bytes_per_transition
     if needed > _SHARE * free:
-        fits = int(_SHARE * free / (bytes_per_transition * _GROWTH))
+        room = int(_SHARE * free / bytes_per_transition)
+        sizes = range(block, room + 1, block)
+        fits = block * bisect_right(sizes, room, key=lambda size: peak_rows(size, block))
         raise ConfigError(
             f"{where}: {max_size:,} transitions of {bytes_per_transition} bytes take "
             f"{megabytes(needed)} while the buffer grows, but {megabytes(free)} are free on "

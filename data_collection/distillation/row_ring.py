@@ -140,6 +140,15 @@ class RowRing:
         self.rows, self.capacity = larger, len(larger)
 
 
+def peak_rows(max_rows: int, block: int) -> int:
+    """Return the most rows that exist at once: as a ring grows, the old ones beside the new."""
+    limit = whole_blocks(max_rows, block)
+    before, capacity = 0, whole_blocks(min(START_ROWS, max_rows), block)
+    while capacity < limit:
+        before, capacity = capacity, min(2 * capacity, limit)
+    return before + capacity
+
+
 def whole_blocks(rows: int, block: int) -> int:
     """Return the largest multiple of ``block`` that is at most ``rows``, but one block at least."""
     return max(1, rows // block) * block

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from data_collection.distillation import row_ring
-from data_collection.distillation.row_ring import RowRing, whole_blocks
+from data_collection.distillation.row_ring import RowRing, peak_rows, whole_blocks
 
 
 @pytest.fixture
@@ -31,6 +31,22 @@ def test_it_grows_by_doubling_then_forgets_the_oldest(small_start):
         assert numbers(ring) == list(range(max(0, end - 10), end))
     assert capacities == [4, 8, 10, 10, 10]
     assert ring.written == 15
+
+
+@pytest.mark.parametrize(("limit", "block"), [(3, 1), (10, 1), (16, 1), (11, 3), (2, 5)])
+def test_the_most_rows_at_once_are_those_of_the_last_growth(small_start, limit, block):
+    ring = RowRing({"x": 1}, max_rows=limit, block=block)
+    at_once = [ring.capacity]
+    for _ in range(20):
+        before = ring.capacity
+        ring.claim(block)
+        at_once.append(before + ring.capacity if ring.capacity > before else before)
+    assert peak_rows(limit, block) == max(at_once)
+
+
+def test_a_ring_of_a_million_rows_takes_almost_twice_that_as_it_grows():
+    assert peak_rows(1_000_000, 1) == 800_000 + 1_000_000
+    assert peak_rows(100_000, 1) == 100_000
 
 
 def test_fields_lie_side_by_side_and_come_back_apart(small_start):
