@@ -1,5 +1,7 @@
+import copy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,32 @@ def test_a_difference_is_found_and_leaves_no_file(saved, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"differs from .* by 0\.00"):
         export(saved, tmp_path / "student.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_a_number_is_a_difference(saved, tmp_path, monkeypatch):
+    def wrong(decision, example, file):
+        file.write_bytes(b"")
+        return lambda *inputs: [value * torch.nan for value in decision(*inputs)]
+
+    monkeypatch.setitem(exporting._EXPORTERS, ".pt", wrong)
+    with pytest.raises(UserError, match=r"differs from .* by nan"):
+        export(saved, tmp_path / "student.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_function_that_does_not_look_is_found_where_the_data_lie(saved, tmp_path, monkeypatch):
+    far = copy.deepcopy(saved)  # where everything near zero is clipped to the same
+    statistics = far.policy.normalizer.statistics
+    seen = replace(statistics[STATE], mean=np.full(3, 100.0), std=np.ones(3))
+    far.policy.normalizer.update(statistics | {STATE: seen})
+
+    def blind(decision, example, file):
+        file.write_bytes(b"")
+        return lambda _, *memory: list(decision(example[0], *memory))
+
+    monkeypatch.setitem(exporting._EXPORTERS, ".pt", blind)
+    with pytest.raises(UserError, match=r"differs from .* by [\d.]+, more than"):
+        export(far, tmp_path / "student.pt")
 
 
 def test_other_files_are_refused(saved, tmp_path):
