@@ -31,7 +31,7 @@ def enter_distillation(
         ranks: This process's place among the ranks.
         resume: As for ``trainer.resume.started_run``.
         env: Takes the place of the configuration's environment, such as one of Isaac Lab that is
-            wrapped for RSL-RL.
+            wrapped for RSL-RL; without an evaluation, which would make environments of its own.
 
     Raises:
         ConfigError: Something does not fit; nothing has been trained or overwritten then.

@@ -80,7 +80,7 @@ class ProgressReport:
         }
 
     def _evaluate(self, policy: Policy) -> dict[str, float]:
-        """Return how the student does alone, by itself and as a share of the teacher's reward."""
+        """Return how the student does alone, and beside the teacher."""
         runner = self._runner
         if self._teacher is None:
             self._teacher = runner.setting.play_teacher()
@@ -90,8 +90,9 @@ class ProgressReport:
             "Evaluation/mean_reward": student.reward,
             "Evaluation/mean_episode_length": student.length,
             "Evaluation/teacher_reward": teacher.reward,
-            "Evaluation/share_of_teacher": student.reward / teacher.reward,
         }
+        if teacher.reward > 0:  # of nothing, or of a cost, there is no share
+            figures["Evaluation/share_of_teacher"] = student.reward / teacher.reward
         if student.success is not None and teacher.success is not None:
             figures["Evaluation/success_rate"] = student.success
             figures["Evaluation/teacher_success_rate"] = teacher.success

@@ -77,6 +77,12 @@ def make_setting(loaded: Loaded[DistillConfig], ranks: Ranks, env: VecEnv | None
             "--checkpoint FILE: distilling a network of random weights would run without complaint "
             "and teach nothing"
         )
+    if env is not None and config.evaluation is not None:
+        raise ConfigError(
+            f"{loaded.at('evaluation')}: the environment was passed in, but the evaluation would "
+            f"play in one of the configuration's ({config.environment.type}), hence in another; "
+            "set evaluation: null"
+        )
     teacher = build(
         vector_teachers,
         config.teacher,

@@ -170,6 +170,14 @@ def test_an_environment_with_another_number_of_environments_is_refused(path):
         distilled(path, env=VectorToy(5, torch.device("cpu"), 0))
 
 
+def test_an_evaluation_elsewhere_than_in_the_environment_passed_in_is_refused(path):
+    from tests.support.vector_toy import VectorToy
+
+    with pytest.raises(ConfigError, match=r"evaluation: .* \(vector_toy\), hence in another"):
+        distilled(path, "evaluation={every: 3}", env=VectorToy(4, torch.device("cpu"), 0))
+    assert nothing_was_trained(path)
+
+
 def test_a_student_with_a_memory_takes_one_observation_at_a_time(tmp_path):
     path = write_project(tmp_path, "gru")
     with pytest.raises(ConfigError, match=r"obs_steps: expected 1, got 3: .* remembers"):

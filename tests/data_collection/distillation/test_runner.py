@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from data_collection.distillation.launch import enter_distillation
+from data_collection.distillation.setting import Setting
 from data_collection.distillation.student import load_distillation
+from data_collection.distillation.student_evaluation import Performance
 from tests.support.toy import equal_bits
 from tests.support.vector_toy import ALONE, VectorToy, distilled, figures, write_project
 from trainer.acting import load_policy
@@ -221,6 +223,16 @@ def test_a_request_to_stop_saves_and_the_same_command_goes_on(path):
     assert equal_bits(whole.history.state_dict(), again.history.state_dict())
 
 
+@pytest.mark.parametrize(("taught", "has_share"), [(2.0, True), (0.0, False), (-2.0, False)])
+def test_a_share_is_given_of_a_positive_reward_only(path, monkeypatch, taught, has_share):
+    monkeypatch.setattr(Setting, "play_teacher", lambda self: Performance(taught, 7.0, None))
+    runner = distilled(path, "evaluation={every: 6, num_envs: 5}")
+    row = figures(runner.loop.save_dir)[-1]
+    assert row["Evaluation/teacher_reward"] == taught
+    share = row["Evaluation/mean_reward"] / taught if has_share else None
+    assert row.get("Evaluation/share_of_teacher") == share
+
+
 def test_the_best_checkpoint_is_kept(path):
     settings = ["evaluation={every: 1, num_envs: 20}", "train.save_every=1"]
     best = "{metric: Evaluation/mean_reward, mode: min}"  # of a student that learns, an early one
@@ -243,9 +255,6 @@ def test_the_student_is_evaluated_in_the_same_episodes_as_the_teacher(path):
     interface = runner.loop.run.interface
     assert (
         rows[1]["Evaluation/mean_reward"] == runner.setting.play_student(policy, interface).reward
-    )
-    assert rows[0]["Evaluation/share_of_teacher"] == pytest.approx(
-        rows[0]["Evaluation/mean_reward"] / rows[0]["Evaluation/teacher_reward"]
     )
     distilled(path, "train.save_dir=runs/plain")
     assert equal_bits(state_of(saved(path)), state_of(saved(path, "runs/plain")))
