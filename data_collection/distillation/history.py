@@ -155,11 +155,14 @@ class History:
     def before(
         self, block_b: Tensor, env_b: Tensor, start: int, length: int
     ) -> tuple[Tensor, Tensor]:
-        """Return the observations (B, length, S) right before windows, and where episodes begin."""
+        """Return the observations (B, length, S) right before windows, and where episodes begin.
+
+        Where the history does not go back so far, the environment's oldest stands for what lacks.
+        """
         envs = self.layout.num_envs
         first_b = block_b * self.layout.block + (start - length) * envs + env_b
         step_l = torch.arange(length, device=first_b.device)
-        index_bl = self._place((first_b[:, None] + step_l * envs).clamp(min=0))
+        index_bl = self._place(torch.maximum(first_b[:, None] + step_l * envs, env_b[:, None]))
         states = self.ring.split(self._rows(index_bl))[STATE].float()
         return states, self.frames.fetch(index_bl.flatten()).view_as(index_bl) == 0
 

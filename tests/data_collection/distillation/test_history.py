@@ -79,6 +79,12 @@ def test_what_was_before_a_window_may_lie_in_an_earlier_block():
     assert begins.tolist() == [[False, True, False]]
 
 
+def test_what_was_before_the_history_is_the_oldest_of_the_same_environment():
+    history = filled(blocks=1)
+    states, _ = history.before(torch.tensor([0, 0]), torch.tensor([0, 1]), start=1, length=3)
+    assert states.tolist() == [[[0, 0]] * 3, [[1, 0]] * 3]
+
+
 def test_batches_are_float32_whatever_is_stored():
     history = filled(blocks=1, dtype=torch.float16)
     batch = history.transitions(torch.tensor([3]))
