@@ -101,8 +101,8 @@ def refuse_differences(loaded: Loaded[DistillConfig], resume: str) -> None:
     """
     if resume == "never":
         return
-    given = loaded.config.train.save_dir if resume == "auto" else resume
-    folder = loaded.root / Path(given).expanduser()
+    save_dir = loaded.root / Path(loaded.config.train.save_dir).expanduser()
+    folder = save_dir if resume == "auto" else Path(resume).expanduser()
     if not (folder / DISTILLATION).exists():
         newest = newest_checkpoint(folder)
         if newest is None or not (newest.folder / DISTILLATION).exists():

@@ -199,6 +199,17 @@ def test_another_configuration_is_not_resumed(path):
         distilled(path, "algorithm.num_learning_epochs=3")
 
 
+def test_a_relative_folder_of_another_configuration_is_not_resumed(path, monkeypatch):
+    distilled(path)
+    monkeypatch.chdir(path.parents[4] / "runs")
+    loaded = load_distillation(path, ["algorithm.sampling=recency", "train.save_dir=runs/more"])
+    with (
+        pytest.raises(ConfigError, match='saved "uniform", now "recency"'),
+        enter_distillation(loaded, ALONE, "toy/exp1"),
+    ):
+        pass
+
+
 def test_a_finished_run_can_be_made_longer(path):
     distilled(path)
     runner = distilled(path, "iterations=8")
