@@ -4,7 +4,8 @@ A checkpoint is a folder ``epoch_{N}`` (N completed epochs) or ``interrupt``:
 
     {component}.pt        the weights to act with (the EMA or averaged ones where there are any)
     training_state.pt     what else an exact resume needs
-    config.yaml           the resolved experiment; itself a valid --train_config
+    config.yaml           the resolved experiment; itself a valid --train_config, but not that of
+                          an on-line distillation, whose own is distillation.yaml
     resolved.yaml         the resolved model components, the data's environment, the project root
     normalization.json    the statistics of the policy's normaliser
     manifest.json         format version, step, hashes of the files above and below, versions

@@ -30,7 +30,8 @@ class MLP(Trunk):
         width: Width of every layer, or of each; the last one is that of the features coming out.
         layers: Number of layers; left out where each one's width is given.
         dropout: Share of each layer's output that is dropped in training.
-        activation: ``gelu``, ``relu``, or ``tanh`` as in the networks of classic control.
+        activation: ``gelu``, ``relu``, ``elu`` as in RSL-RL's networks, or ``tanh`` as in those of
+            classic control.
     """
 
     def __init__(
