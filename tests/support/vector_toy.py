@@ -17,6 +17,8 @@ from trainer.distributed import Ranks
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 STATE, ACTION = 3, 2
+BLENDED = ("algorithm.phase1_iterations=1", "algorithm.blend_iterations=4")
+"""Chance decides who acts, from the second iteration to the fifth."""
 
 
 @vector_environments.register("vector_toy")
@@ -92,13 +94,13 @@ class VectorToyTeacher(VectorTeacher):
         return -observation_np[:, :ACTION] + 0.5
 
 
-def write_project(root: Path, student: str = "mlp") -> Path:
+def write_project(root: Path, student: str = "mlp", obs_steps: int = 1) -> Path:
     """Write a project with one distillation, and return its YAML."""
     models = root / "experiment_models" / "toy"
     models.mkdir(parents=True)
     files = {
-        "observation_encoder": "type: plain_state\nparams: {state: 3, obs_steps: 1}\n",
-        "trunk": "type: mlp\nparams: {inputs: 3, width: [16], activation: elu}\n",
+        "observation_encoder": f"type: plain_state\nparams: {{state: 3, obs_steps: {obs_steps}}}\n",
+        "trunk": f"type: mlp\nparams: {{inputs: {3 * obs_steps}, width: [16], activation: elu}}\n",
         "action_head": "type: action_head_regression\n"
         "params: {features: 16, chunk: 1, action: 2}\n",
     }
@@ -124,7 +126,13 @@ def write_project(root: Path, student: str = "mlp") -> Path:
         "environment": {"type": "vector_toy"},
         "num_envs": 4,
         "teacher": {"type": "vector_toy_teacher"},
-        "interface": {"chunk": 1, "control_hz": 50, "state": 3, "action": 2},
+        "interface": {
+            "obs_steps": obs_steps,
+            "chunk": 1,
+            "control_hz": 50,
+            "state": 3,
+            "action": 2,
+        },
         "model": {
             "component_config_paths": {name: f"experiment_models/toy/{name}.yaml" for name in files}
         },

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from data_collection.distillation.launch import enter_distillation
+from data_collection.distillation.runner import DistillationRunner
 from data_collection.distillation.student import load_distillation
 from tests.support.ranks import run_on_two_ranks
-from tests.support.vector_toy import ALONE, distilled, figures, write_project
+from tests.support.vector_toy import ALONE, BLENDED, distilled, figures, write_project
 from trainer.checkpoint import open_checkpoint
 from trainer.distributed import Ranks
 
@@ -21,7 +22,16 @@ ROOT = Path(__file__).parents[3]
 def train(path: Path, rank: int) -> torch.Tensor:
     torch.set_num_threads(1)
     ranks = Ranks(rank, 2, torch.device("cpu"))
-    runner = distilled(path, "train.save_every=3", ranks=ranks)
+    whole = distilled(path, *BLENDED, "train.save_every=3", ranks=ranks)
+    loaded = load_distillation(path, [*BLENDED, "train.save_dir=runs/again"])
+    half_way = path.parents[4] / "runs" / "toy" / "exp1" / "epoch_3"
+    with enter_distillation(loaded, ranks, str(half_way)) as again:
+        again.run()
+    return torch.stack([end(whole), end(again)])
+
+
+def end(runner: DistillationRunner) -> torch.Tensor:
+    """Where its own environments stand (12), then what all ranks share."""
     weights = torch.cat([p.detach().flatten() for p in runner.loop.policy.components.parameters()])
     place = runner.setting.env.place.flatten()
     return torch.cat([place, weights, runner.statistics["action"].mean.float()])
@@ -64,12 +74,17 @@ def trained(tmp_path_factory):
 
 def test_ranks_have_their_own_environments_and_the_same_student(trained):
     path, (first, second) = trained
-    assert not torch.equal(first[:12], second[:12])
-    assert torch.equal(first[12:], second[12:])
+    assert not torch.equal(first[:, :12], second[:, :12])
+    assert torch.equal(first[:, 12:], second[:, 12:])
     save_dir = path.parents[4] / "runs" / "toy" / "exp1"
     files = {file.name for file in (save_dir / "epoch_6").iterdir()}
     assert {"distillation_rank_0.safetensors", "distillation_rank_1.safetensors"} <= files
     assert len(figures(save_dir)) == 6
+
+
+def test_ranks_that_are_resumed_have_the_same_bits(trained):
+    for whole, again in trained[1]:
+        assert torch.equal(whole, again)
 
 
 def test_on_more_ranks_all_begin_with_the_same_statistics_and_no_history(tmp_path):
@@ -84,7 +99,7 @@ def test_on_more_ranks_all_begin_with_the_same_statistics_and_no_history(tmp_pat
 def test_on_fewer_ranks_the_statistics_go_on_and_the_history_begins_empty(trained, caplog):
     path, _ = trained
     checkpoint = path.parents[4] / "runs" / "toy" / "exp1" / "epoch_6"
-    loaded = load_distillation(path, ["train.save_dir=runs/alone", "iterations=8"])
+    loaded = load_distillation(path, [*BLENDED, "train.save_dir=runs/alone", "iterations=8"])
     with enter_distillation(loaded, ALONE, str(checkpoint)) as runner:
         runner.run()
     assert "was saved on 2 ranks and this run has 1" in caplog.text

@@ -13,7 +13,7 @@ from data_collection.distillation.setting import Setting
 from data_collection.distillation.student import load_distillation
 from data_collection.distillation.student_evaluation import Performance
 from tests.support.toy import equal_bits
-from tests.support.vector_toy import ALONE, VectorToy, distilled, figures, write_project
+from tests.support.vector_toy import ALONE, BLENDED, VectorToy, distilled, figures, write_project
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.errors import ConfigError
@@ -106,12 +106,22 @@ def test_blended_stages_share_the_steps(path):
     torch.testing.assert_close(shares, torch.tensor([0, 0.25, 0.5, 0.75, 1, 1]), atol=0.06, rtol=0)
 
 
-@pytest.mark.parametrize("student", ["mlp", "gru", "lstm"])
+@pytest.mark.parametrize(
+    ("student", "obs_steps", "changes"),
+    [
+        ("mlp", 1, []),
+        ("gru", 1, []),
+        ("lstm", 1, []),
+        ("mlp", 3, BLENDED),
+        ("gru", 1, [*BLENDED, "algorithm.memory=burnt_in", "algorithm.burn_in=4"]),
+    ],
+    ids=["mlp", "gru", "lstm", "mlp-3-moments-blended", "gru-burnt-in-blended"],
+)
 @pytest.mark.parametrize("stop", [2, 4])
-def test_a_resumed_run_has_the_same_bits(tmp_path, student, stop):
-    path = write_project(tmp_path, student)
-    whole = distilled(path, "train.save_dir=runs/whole")
-    settings = [f"train.save_every={stop}", "train.checkpoints.keep_last=9"]
+def test_a_resumed_run_has_the_same_bits(tmp_path, student, obs_steps, changes, stop):
+    path = write_project(tmp_path, student, obs_steps)
+    whole = distilled(path, "train.save_dir=runs/whole", *changes)
+    settings = [*changes, f"train.save_every={stop}", "train.checkpoints.keep_last=9"]
     distilled(path, "train.save_dir=runs/parts", *settings)
     parts = path.parents[4] / "runs" / "parts"
     resumed = parts / f"epoch_{stop}"

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.support.vector_toy import distilled, figures
+from data_collection.distillation.launch import enter_distillation
+from data_collection.distillation.student import load_distillation
+from tests.support.vector_toy import ALONE, figures
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "experiment_training" / "distillation").rglob("distillation.yaml"))
@@ -12,8 +15,7 @@ SHIPPED = sorted((ROOT / "experiment_training" / "distillation").rglob("distilla
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_it_runs(path, tmp_path):
-    runner = distilled(
-        path,
+    settings = [
         "num_envs=4",
         "steps_per_iteration=26",
         "iterations=2",
@@ -23,12 +25,17 @@ def test_it_runs(path, tmp_path):
         "train.log_every=1",
         "evaluation=null",
         "logging=[]",
-    )
+    ]
+    with enter_distillation(load_distillation(path, settings), ALONE) as runner:
+        learnable = dict(runner.loop.policy.components.named_parameters())
+        initial = {name: parameter.detach().clone() for name, parameter in learnable.items()}
+        runner.run()
     rows = figures(tmp_path)
     assert [row["Distillation/training_phase"] for row in rows] == [1, 2]
     assert [row["Buffer/size"] for row in rows] == [104, 208]
-    for name, parameter in runner.loop.policy.components.named_parameters():
+    for name, parameter in learnable.items():
         assert parameter.isfinite().all(), name
+        assert not torch.equal(parameter, initial[name]), name
     assert (tmp_path / "epoch_2").is_dir()
 
 
