@@ -16,7 +16,7 @@ from trainer.checkpoint import open_checkpoint
 from trainer.distributed import Ranks
 from trainer.errors import ConfigError
 from trainer.fake_data import FakeDataset
-from trainer.interfaces import DEPTH_PREFIX, IMAGE_PREFIX, STATE
+from trainer.interfaces import DEPTH_PREFIX, IMAGE_PREFIX, STATE, Progress
 from trainer.resume import started_run
 
 ROOT = Path(__file__).parents[3]
@@ -190,6 +190,29 @@ def test_the_checkpoint_alone_acts_on_pictures(whole):
     action, _ = saved.policy.predict_action(observation, {}, generators)
     assert action.shape == (2, saved.config.interface.chunk, 4)
     assert action.isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", [name for name in OVERRIDES if "/exp5" not in name])
+def test_the_loss_of_one_batch_of_eight_falls_twentyfold(name, fit):
+    path = EXPERIMENTS / name / f"{name.partition('/')[0]}.yaml"
+    # Short chunks: what is tested is the way from pictures to actions, not patience.
+    overrides = [*OVERRIDES[name], "interface.chunk=4"]
+    experiment = load_experiment(path, overrides)
+    data = FakeDataset(experiment.config.interface.to_interface(), episode_length=100)
+    policy = build_run(experiment, dataset=data).policy
+    batch = data.__getitems__(range(8))
+
+    def loss():
+        noise = torch.Generator().manual_seed(1)
+        late = Progress(10**6, 2 * 10**6, noise)
+        with torch.no_grad():
+            return sum(policy.eval()(batch, late).loss.item() for _ in range(20))
+
+    before = loss()
+    fit(policy.train(), batch, steps=1200)
+    assert loss() < before / 20
 
 
 def test_pretrained_weights_are_loaded_at_the_start_of_a_run_alone(tmp_path):
