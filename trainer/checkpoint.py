@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -33,6 +34,8 @@ from torch import Tensor
 from trainer.errors import CheckpointError
 from trainer.files import fsync_path, sha256_of, write_text_atomically
 from trainer.schema import CheckpointsConfig
+
+log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -228,7 +231,11 @@ def leftovers(save_dir: Path) -> list[Path]:
 
 
 def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
-    """Delete the epochs that ``config`` does not keep, and interrupts that are behind them."""
+    """Delete the epochs that ``config`` does not keep, and interrupts that are behind them.
+
+    While no epoch has the figure that the best one is chosen by, though they have others, none is
+    deleted, and that is said.
+    """
     epochs = sorted(
         (_read_manifest(f) for f in _folders(save_dir) if _EPOCH.fullmatch(f.name)),
         key=lambda c: c.epoch,
@@ -240,6 +247,15 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
         keep.add(best.folder)
         note = {"checkpoint": best.folder.name, config.best.metric: _metric(best, config)}
         write_text_atomically(save_dir / _BEST, json.dumps(note) + "\n")
+    figures = {name for epoch in epochs for name in epoch.metrics()}
+    if config.best and figures and config.best.metric not in figures:
+        log.warning(
+            "train.checkpoints.best: no checkpoint has the figure %r yet, so all are kept; "
+            "there are: %s",
+            config.best.metric,
+            ", ".join(sorted(figures)),
+        )
+        keep |= {c.folder for c in epochs}
     for checkpoint in epochs:
         if checkpoint.folder not in keep:
             _delete(checkpoint.folder)

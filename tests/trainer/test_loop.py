@@ -145,6 +145,19 @@ def test_old_checkpoints_are_pruned_and_the_best_one_stays(toy):
     assert json.loads((toy.save_dir / "best.json").read_text())["checkpoint"] == f"epoch_{best}"
 
 
+def test_without_the_figure_of_the_best_nothing_is_deleted_and_that_is_said(toy):
+    best = {"metric": "validation/los", "mode": "min"}
+    toy.edit(
+        train__epochs=3,
+        train__checkpoints={"keep_last": 1, "best": best},
+        validation={"fraction": 0.25, "every": 1},
+    )
+    assert toy.train() == 0
+    assert "no checkpoint has the figure 'validation/los' yet" in toy.log.read_text()
+    assert "validation/loss" in toy.log.read_text()
+    assert len(list(toy.save_dir.glob("epoch_*"))) == 3
+
+
 def test_steps_instead_of_epochs_save_every_so_many_steps(toy):
     toy.edit(train__epochs=None, train__steps=10, train__save_every=4)
     assert toy.train() == 0, toy.log.read_text()
