@@ -71,12 +71,10 @@ class RoundStorage:
         """Return where the storage has a student's checkpoint, having brought it there."""
         if self._storage is None:
             return None
-        from trainer.checkpoint import resolve_checkpoint  # needs torch
+        from data_collection.cluster.checkpoint_copy import put_checkpoint  # needs torch
+        from trainer.checkpoint import resolve_checkpoint
 
-        found = resolve_checkpoint(checkpoint)
-        prefix = f"checkpoints/{found.weights_sha256}"
-        self._storage.put_folder(found.folder, prefix)
-        return prefix
+        return put_checkpoint(self._storage, resolve_checkpoint(checkpoint))
 
     def close(self) -> None:
         """Stop copying, and remove what was copied in part."""

@@ -111,29 +111,6 @@ class Storage:
 
         return self._persistently(f"listing {folder}", listed)
 
-    def remove(self, key: str) -> None:
-        """Remove a file, if it is there."""
-
-        def removed() -> None:
-            if self._files.exists(self._path(key)):
-                self._files.rm_file(self._path(key))
-
-        self._persistently(f"removing {key}", removed)
-
-    def put_folder(self, source: Path, prefix: str) -> None:
-        """Copy the files of a folder, subfolders left out, to keys below ``prefix``."""
-        there = self.sizes(prefix)
-        for file in sorted(path for path in source.iterdir() if path.is_file()):
-            if there.get(file.name) != file.stat().st_size:
-                self.put(file, f"{prefix}/{file.name}")
-
-    def get_folder(self, prefix: str, target: Path) -> None:
-        """Copy the files directly below ``prefix`` into a folder."""
-        target.mkdir(parents=True, exist_ok=True)
-        for name in sorted(self.sizes(prefix)):
-            if not (target / name).exists():
-                self.get(f"{prefix}/{name}", target / name)
-
     def _path(self, key: str) -> str:
         """Return the full path of a key; raise ConfigError when it would leave the root."""
         path = PurePosixPath(key)

@@ -199,6 +199,8 @@ def _with_student(
     student, storage = loaded.config.student, loaded.config.cluster.storage
     if student is None or storage is None or order.student is None:
         return loaded
-    Storage(storage).get_folder(order.student, folder)
+    from data_collection.cluster.checkpoint_copy import get_checkpoint  # needs torch
+
+    get_checkpoint(Storage(storage), order.student, folder)
     here = student.model_copy(update={"checkpoint": str(folder)})
     return replace(loaded, config=loaded.config.model_copy(update={"student": here}))

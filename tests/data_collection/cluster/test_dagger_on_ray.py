@@ -60,6 +60,9 @@ def test_an_experiment_on_the_cluster_is_the_one_that_runs_here(cluster, tmp_pat
         for index in (1, 2)
         for line in (experiment / f"data/round_{index:03d}/manifest.jsonl").read_text().splitlines()
     }
-    assert drivers == {path.name for path in (storage / "checkpoints").iterdir()}
+    assert drivers == {
+        json.loads(path.read_text())["weights_sha256"]
+        for path in (storage / "checkpoints").glob("*/manifest.json")
+    }
     trained = open_checkpoint(experiment / "train" / "round_000" / "epoch_2")
     assert trained.weights_sha256 in drivers
