@@ -22,8 +22,6 @@ from trainer.rollout import RolloutJob
 
 _log = logging.getLogger(__name__)
 
-_DEATHS_IN_A_ROW = 3
-
 _EXIT_CODES = "negative codes are signals, and -9 often means that memory ran out"
 
 _OWN_PLUGINS = "data_collection."
@@ -68,8 +66,7 @@ class WorkerPool:
         self._capacity = capacity(loaded.config)
         self._workers: list[_Worker] = []
         self._size = workers
-        self._deaths = 0
-        self._retries = Retries(loaded.config.max_retries)
+        self._retries = Retries(loaded.config.max_retries, loaded.config.environments_per_worker)
         self.recorded: dict[str, object] = {}
         self.longest = 0
 
@@ -142,11 +139,14 @@ class WorkerPool:
                 raise message
             if isinstance(message, Ready):
                 self.recorded, self.longest = message.recorded, message.longest
+                worker.ready = True
+                self._retries.works()
             elif isinstance(message, Breakdown):
                 worker.broke_down = True
-                done += self._broken(worker, message.job, message.reason)
+                outcome = self._retries.broke_down(message.job, message.reason)
+                done += self._given_up(worker, [outcome] if outcome else [])
             else:
-                self._deaths = 0
+                self._retries.works()
                 del worker.jobs[message.job.id]
                 done.append(message)
         return done
@@ -155,32 +155,26 @@ class WorkerPool:
         """Start another worker on the jobs of a dead one, and return those that are given up.
 
         Raises:
-            UserError: Workers die before they play anything.
+            UserError: Workers die before they are ready.
         """
         dead.process.join()
         given_up: list[Outcome] = []
         if not dead.broke_down:
-            playing = list(dead.jobs.values())[: self._loaded.config.environments_per_worker]
             cause = f"a worker died (exit code {dead.process.exitcode}: {_EXIT_CODES})"
-            self._deaths += not playing
-            if self._deaths >= _DEATHS_IN_A_ROW:
-                raise UserError(f"{cause} before it played anything, the third in a row")
-            _log.warning("%s while it played %s", cause, ", ".join(j.id for j in playing) or "none")
-            for job in playing:
-                given_up += self._broken(dead, job, cause)
+            held = list(dead.jobs.values())
+            lost = self._retries.lost("a worker", cause, held, ready=dead.ready)
+            given_up = self._given_up(dead, lost)
         successor = self._start()
         for job in dead.jobs.values():
             successor.give(job)
         self._workers[self._workers.index(dead)] = successor
         return given_up
 
-    def _broken(self, worker: _Worker, job: RolloutJob, reason: str) -> list[Outcome]:
-        """Return the outcome of a job that broke down once too often, and nothing before that."""
-        outcome = self._retries.broke_down(job, reason)
-        if outcome is None:
-            return []
-        del worker.jobs[job.id]
-        return [outcome]
+    def _given_up(self, worker: _Worker, outcomes: list[Outcome]) -> list[Outcome]:
+        """Return the outcomes, having taken their jobs from the worker."""
+        for outcome in outcomes:
+            del worker.jobs[outcome.job.id]
+        return outcomes
 
     def _stop(self) -> None:
         for worker in self._workers:
@@ -197,6 +191,7 @@ class _Worker:
         self.process = process
         self.connection = connection
         self.jobs: dict[str, RolloutJob] = {}
+        self.ready = False
         self.broke_down = False
         """Whether it has said so itself, and of which job."""
 

@@ -14,6 +14,8 @@ class Beat(Strict):
     """Without a job."""
     rendering_s: NonNegativeFloat = 0.0
     """Waiting for render nodes."""
+    machine: str = ""
+    """Ray's id of the machine that it runs on."""
 
 
 class TeacherNews(Strict):

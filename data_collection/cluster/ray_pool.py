@@ -32,7 +32,6 @@ from trainer.rollout import RolloutJob
 
 _log = logging.getLogger(__name__)
 
-_DEATHS_IN_A_ROW = 3
 _NEWS_WAIT_S = 0.5
 _CLOSE_WITHIN_S = 5.0
 _COPY_WAIT_S = 0.02
@@ -63,9 +62,8 @@ class RayPool:
         self._loaded = loaded
         self._config = loaded.config
         self._storage = RoundStorage(loaded.config, folder)
-        self._retries = Retries(loaded.config.max_retries)
+        self._retries = Retries(loaded.config.max_retries, loaded.config.environments_per_worker)
         self._progress = Progress(loaded.config.cluster.report_every_s)
-        self._deaths = 0
         self._jobs: dict[str, RolloutJob] = {}
         self._unsent: list[RolloutJob] = []
         self._copies: dict[Future[None], Outcome] = {}
@@ -159,15 +157,16 @@ class RayPool:
         message = from_report(report)
         if isinstance(message, UserError):
             raise message
+        self._nodes.hear(name, message)
         if isinstance(message, Ready):
+            self._retries.works()
             self.recorded, self.longest = message.recorded, message.longest
             return []
         if isinstance(message, Breakdown):
-            self._nodes.note_breakdown(name)
             return self._broken(message.job, message.reason)
         if message.job.id not in self._jobs:
             return []  # another node has played it, too: the same bytes
-        self._deaths = 0
+        self._retries.works()
         self._progress.count(name)
         if message.record is None:
             return [self._done(message)]
@@ -193,19 +192,14 @@ class RayPool:
         """Put the jobs of a lost node back, and return those that are given up.
 
         Raises:
-            UserError: Nodes die before they play anything.
+            UserError: Nodes die before they are ready.
         """
         held = self._release(lost.name)
         self._unsent += held
-        if lost.broke_down:
+        if lost.excused:
             return []
-        playing = held[: self._config.environments_per_worker]
-        names = ", ".join(job.id for job in playing) or "nothing"
-        _log.warning("%s is lost, it played %s: %s", lost.name, names, lost.reason)
-        self._deaths += not playing
-        if self._deaths >= _DEATHS_IN_A_ROW:
-            raise UserError(f"{lost.reason}\nit had played nothing, the third node in a row")
-        return [outcome for job in playing for outcome in self._broken(job, lost.reason)]
+        given_up = self._retries.lost(lost.name, lost.reason, held, ready=lost.ready)
+        return [self._done(outcome) for outcome in given_up]
 
     def _release(self, name: str) -> Sequence[RolloutJob]:
         """Return the jobs that a node had, which the queue then forgets."""

@@ -164,10 +164,11 @@ class QueueChannel:
         self._jobs.put(None)
 
     def _beat(self) -> None:
+        machine = ray.get_runtime_context().get_node_id()
         try:
             while True:
                 rendering_s = self._generator.waited_s if self._generator else 0.0
-                beat = Beat(waited_s=self._waited_s, rendering_s=rendering_s)
+                beat = Beat(waited_s=self._waited_s, rendering_s=rendering_s, machine=machine)
                 ray.get(self._queue.beat.remote(self._name, beat.model_dump_json()))
                 if self._ended.wait(self._heartbeat_s):
                     return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ray.exceptions import RayError
 from data_collection.cluster.actors import start_node
 from data_collection.cluster.news import TeacherNews
 from data_collection.cluster.teacher_node import TeacherNode
-from data_collection.player import capacity
+from data_collection.player import Breakdown, Message, Outcome, Ready, capacity
 from data_collection.schema import CollectConfig
 from trainer.errors import UserError
 
@@ -25,6 +26,8 @@ TEACHER = "teacher"
 
 _HIRE_EVERY_S = 2.0
 _END_WITHIN_S = 5.0
+_ANSWER_WITHIN_S = 2.0
+"""Of a machine that is asked whether it is there."""
 
 
 @dataclass
@@ -32,8 +35,13 @@ class _Node:
     actor: ActorHandle
     life: ray.ObjectRef
     """Ends with the node."""
+    attempt: int
+    """At having nodes that get ready; those that were hired together are one."""
     heard: bool = False
+    machine: str = ""
+    ready: bool = False
     broke_down: bool = False
+    """Whether it says itself why it ends, and of which job."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,10 @@ class Lost:
 
     name: str
     reason: str
-    broke_down: bool
-    """Whether it says itself why, and of which job."""
+    ready: bool
+    """Whether it had built what it plays with."""
+    excused: bool
+    """Whether neither it nor its jobs are to blame."""
 
 
 class TeacherNodes:
@@ -59,6 +69,7 @@ class TeacherNodes:
         self._order = order
         self._nodes: dict[str, _Node] = {}
         self._hired = 0
+        self._attempt = 0
         self._looked_at = 0.0
 
     @property
@@ -84,17 +95,18 @@ class TeacherNodes:
             name = f"{TEACHER}_{self._hired}"
             self._hired += 1
             actor = start_node(TeacherNode, TEACHER, name, self._order)
-            self._nodes[name] = _Node(actor, actor.play.remote())
+            self._nodes[name] = _Node(actor, actor.play.remote(), self._attempt)
         if not self._nodes:
             raise UserError(
                 "the cluster has no room for a teacher node: no machine offers the resource "
                 f"{TEACHER!r}; start one with python -m data_collection.cluster.launch --teachers N"
             )
 
-    def note_breakdown(self, name: str) -> None:
-        """Note that a node has said of which job it breaks down."""
+    def hear(self, name: str, message: Message) -> None:
+        """Note what a node's report tells of the node."""
         if node := self._nodes.get(name):
-            node.broke_down = True
+            node.ready = node.ready or isinstance(message, Ready | Outcome)
+            node.broke_down = node.broke_down or isinstance(message, Breakdown)
 
     def look_after(self, news: Mapping[str, TeacherNews]) -> list[Lost]:
         """Let nodes go that have ended or hang, hire others for them, and return the lost ones."""
@@ -102,7 +114,8 @@ class TeacherNodes:
         ended, _ = ray.wait(lives, num_returns=len(lives), timeout=0)
         lost = []
         for name, node in list(self._nodes.items()):
-            node.heard = node.heard or name in news
+            if name in news:
+                node.heard, node.machine = True, news[name].beat.machine
             died = _death(node.life) if node.life in ended else None
             # A node that ends by itself has reported why, though the report may not be here yet.
             by_itself = node.life in ended and died is None
@@ -111,7 +124,8 @@ class TeacherNodes:
                 ray.kill(node.actor)
                 del self._nodes[name]
                 told = by_itself or node.broke_down
-                lost.append(Lost(name, reason or "it has ended", told))
+                excused = told or self._is_excused(name, node, reason or "")
+                lost.append(Lost(name, reason or "it has ended", node.ready, excused))
         if lost or time.monotonic() - self._looked_at > _HIRE_EVERY_S:
             self.hire()
         return lost
@@ -124,6 +138,20 @@ class TeacherNodes:
         for node in self._nodes.values():
             ray.kill(node.actor)
 
+    def _is_excused(self, name: str, node: _Node, reason: str) -> bool:
+        """Return whether a dead node's machine is gone, or other nodes show that nodes can work.
+
+        Of those that were hired together and do not get ready, one is enough to tell.
+        """
+        gone = not _answers(node.machine)
+        others = any(other.ready for other in self._nodes.values())
+        if gone or (not node.ready and (others or node.attempt < self._attempt)):
+            whose = "with its machine" if gone else "before it was ready"
+            _log.warning("%s is lost %s: %s", name, whose, reason)
+            return True
+        self._attempt += not node.ready
+        return False
+
     def _hangs(self, news: TeacherNews | None) -> str | None:
         """Return how a node hangs, None when it does not."""
         cluster = self._config.cluster
@@ -134,6 +162,19 @@ class TeacherNodes:
         if news.playing_s > cluster.job_timeout_s:
             return f"a rollout took over {news.playing_s:.0f} s (job_timeout_s)"
         return None
+
+
+def _answers(machine: str) -> bool:
+    """Return whether a machine is still part of the cluster, and really there."""
+    for node in ray.nodes():
+        if node["NodeID"] == machine:
+            address = node["NodeManagerAddress"], node["NodeManagerPort"]
+            try:
+                socket.create_connection(address, timeout=_ANSWER_WITHIN_S).close()
+            except OSError:  # Ray notices a while later
+                return False
+            return node["Alive"]
+    return True  # a node that died before it could say where it was
 
 
 def _death(life: ray.ObjectRef) -> str | None:

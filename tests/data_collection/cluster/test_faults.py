@@ -118,6 +118,28 @@ def test_accidents_change_no_byte_of_a_round(
     assert (folder / "round.json").read_bytes() == (whole / "round.json").read_bytes()
 
 
+def test_a_lost_machine_is_no_rollouts_fault(torn_cluster, tmp_path):
+    """Not even where a rollout has one attempt, and two nodes are gone at once."""
+    path = write_round(
+        tmp_path,
+        episodes=24,
+        keep_failures=True,
+        environment={"type": "toy", "params": {"pause_s": 0.2}},
+        workers=4,
+        max_retries=0,
+    )
+    torn_cluster.join(teachers=2, renderers=0)
+    manifest = tmp_path / "rounds" / "round_000" / "manifest.jsonl"
+    runner = torn_cluster.start(*COLLECT, "--collect_config", str(path))
+    wait_until(lambda: len(torn_cluster.processes("TeacherNode.play")) == 4)
+    wait_until(lambda: progress(manifest) >= 8)
+    torn_cluster.crash(torn_cluster.machines[-1])
+    output, _ = runner.communicate(timeout=120)
+    assert runner.returncode == 0, output
+    assert "is lost with its machine" in output
+    assert len(contents(manifest.parent)) == 24
+
+
 @pytest.mark.slow
 def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tmp_path):
     path = write_round(
