@@ -25,46 +25,27 @@ def start_node(kind: type, resource: str, *arguments: str, gpus: float = 0.0) ->
     return cast(ActorHandle, options(kind).remote(*arguments))  # type: ignore[attr-defined]
 
 
-def start_service(kind: type, name: str) -> ActorHandle:
-    """Return an asynchronous actor on this machine, which others find by its name.
-
-    It is started again when it dies, without what it knew, and calls wait for that.
-
-    Raises:
-        ValueError: The name is taken.
-    """
-    here = ray.get_runtime_context().get_node_id()
-    options = ray.remote(
-        num_cpus=0,
-        name=name,
-        namespace=NAMESPACE,
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=_CALLS_AT_ONCE,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
-    )  # type: ignore[call-overload]
-    return cast(ActorHandle, options(kind).remote())
-
-
-def start_named_node(
-    kind: type, name: str, resource: str, *arguments: str, gpus: float = 0.0
+def start_named(
+    kind: type, name: str, *arguments: str, resource: str | None = None, gpus: float = 0.0
 ) -> ActorHandle:
-    """Return an asynchronous actor on a machine that offers ``resource``, found by its name.
+    """Return an asynchronous actor that others find by its name; it is started again when it dies.
 
-    It is started again when it dies, and calls wait for that.
+    With a ``resource`` it is on a machine that offers that, and calls fail while it is not there.
+    Otherwise it is on this machine, and calls wait.
 
     Raises:
         ValueError: The name is taken.
     """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = ray.remote(
         num_cpus=0,
         num_gpus=gpus,
-        resources={resource: 1},
-        scheduling_strategy="SPREAD",
+        resources={resource: 1} if resource else {},
+        scheduling_strategy="SPREAD" if resource else here,
         name=name,
         namespace=NAMESPACE,
         max_restarts=-1,
-        max_task_retries=-1,
+        max_task_retries=0 if resource else -1,
         max_concurrency=_CALLS_AT_ONCE,
     )  # type: ignore[call-overload]
     return cast(ActorHandle, options(kind).remote(*arguments))

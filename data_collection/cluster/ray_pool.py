@@ -14,7 +14,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from data_collection.cluster.actors import start_service, text_of
+from data_collection.cluster.actors import start_named, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, from_report, parse
 from data_collection.cluster.news import QueueNews
 from data_collection.cluster.progress import Progress
@@ -73,13 +73,13 @@ class RayPool:
     def __enter__(self) -> RayPool:
         self._renderers = RenderNodes(self._config)
         order = self._order()
-        self._nodes = TeacherNodes(self._config, order)
+        self._nodes = TeacherNodes(self._config)
         self._queue = _new_queue(self._config.cluster.teacher_queue_name)
         try:
             self._generation = text_of(self._queue.put.remote([]))
             self._storage.bring_strays()
-            self._renderers.start(order)
-            self._nodes.hire()
+            names = self._renderers.start(order.model_dump_json())
+            self._nodes.hire(order.model_copy(update={"renderers": names}).model_dump_json())
             while not self.recorded:
                 self._receive(_NEWS_WAIT_S)
         except BaseException:
@@ -224,18 +224,17 @@ class RayPool:
         ray.kill(self._queue)
         self._storage.close()
 
-    def _order(self) -> str:
+    def _order(self) -> RoundOrder:
         """Return what the nodes must know of the round."""
         student = self._config.student
         checkpoint = self._loaded.root / Path(student.checkpoint).expanduser() if student else None
-        order = RoundOrder.of(
+        return RoundOrder.of(
             self._loaded,
             folder=self._storage.shared_folder,
             prefix=self._storage.prefix,
             student=self._storage.put_student(checkpoint) if checkpoint else None,
-            renderers=self._renderers.names,
+            renderers=[],
         )
-        return order.model_dump_json()
 
 
 def _new_queue(name: str) -> ActorHandle:
@@ -243,7 +242,7 @@ def _new_queue(name: str) -> ActorHandle:
     deadline = time.monotonic() + _NAME_FREE_WITHIN_S
     while True:
         try:
-            return start_service(TeacherQueue, name)
+            return start_named(TeacherQueue, name)
         except ValueError as error:
             if time.monotonic() > deadline:
                 raise UserError(

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import cast
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from data_collection.cluster.actors import start_named_node, text_of
-from data_collection.cluster.messages import parse
+from data_collection.cluster.actors import start_named, text_of
+from data_collection.cluster.messages import from_report, parse
 from data_collection.cluster.news import RenderNews
 from data_collection.cluster.render_node import RenderNode
 from data_collection.schema import CollectConfig
+from trainer.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 RENDERER = "renderer"
 """The resource that a machine offers for each render node it can hold."""
+
+
+_LOOK_S = 0.5
+_FREE_WITHIN_S = 5.0
+"""What the nodes of the last round took is free a moment after its end."""
 
 
 class RenderNodes:
@@ -33,22 +40,38 @@ class RenderNodes:
 
     def __init__(self, config: CollectConfig) -> None:
         self._cluster = config.cluster
-        count = int(ray.cluster_resources().get(RENDERER, 0))
-        wanted = config.render_mode == "generated"
-        if wanted and not count:
-            _log.info("no machine offers the resource %r: teacher nodes generate images", RENDERER)
-        queue = config.cluster.teacher_queue_name
-        self.names = [f"{queue}_{RENDERER}_{i}" for i in range(count if wanted else 0)]
+        self._wanted = config.render_mode == "generated"
         self.news: dict[str, RenderNews] = {}
         """What each node has done."""
         self._nodes: dict[str, ActorHandle] = {}
         self._asked: dict[str, tuple[ray.ObjectRef, float]] = {}
+        self._lost: set[str] = set()
 
-    def start(self, order: str) -> None:
-        """Start the nodes; ``order`` is a ``RoundOrder`` as JSON."""
-        for name in self.names:
-            gpus = self._cluster.render.gpus
-            self._nodes[name] = start_named_node(RenderNode, name, RENDERER, order, gpus=gpus)
+    def start(self, order: str) -> list[str]:
+        """Start the nodes, and return the names of those that are ready to be asked.
+
+        Args:
+            order: A ``RoundOrder`` as JSON.
+
+        Raises:
+            UserError: The generator cannot be built.
+        """
+        queue, gpus = self._cluster.teacher_queue_name, self._cluster.render.gpus
+        for i in range(_room() if self._wanted else 0):
+            name = f"{queue}_{RENDERER}_{i}"
+            self._nodes[name] = start_named(RenderNode, name, order, resource=RENDERER, gpus=gpus)
+        answers: dict[ray.ObjectRef, str] = {
+            node.ready.remote(): name for name, node in self._nodes.items()
+        }
+        deadline = time.monotonic() + self._cluster.start_timeout_s
+        while answers and time.monotonic() < deadline:
+            for answer in ray.wait(list(answers), timeout=_LOOK_S)[0]:
+                self._welcome(answers.pop(answer), answer)
+        for name in answers.values():
+            self._leave_out(name, f"{self._cluster.start_timeout_s:g} s went by (start_timeout_s)")
+        if self._wanted and not self._nodes:
+            _log.warning("there is no render node: teacher nodes generate images")
+        return list(self._nodes)
 
     def watch(self) -> None:
         """Note what the nodes have done; one that does not answer is started again."""
@@ -70,9 +93,39 @@ class RenderNodes:
         for node in self._nodes.values():
             ray.kill(node)
 
+    def _welcome(self, name: str, answer: ray.ObjectRef) -> None:
+        """Leave a node out that did not get ready; raise UserError if that can be mended."""
+        try:
+            report = cast(str | None, ray.get(answer))
+        except RayError as error:
+            self._leave_out(name, str(error))
+            return
+        if report is not None and isinstance(error := from_report(report), UserError):
+            raise error
+
+    def _leave_out(self, name: str, why: str) -> None:
+        _log.warning("%s is not ready, the round goes on without it: %s", name, why)
+        ray.kill(self._nodes.pop(name))
+
     def _note(self, name: str, answer: ray.ObjectRef) -> None:
-        del self._asked[name]
         try:
             self.news[name] = parse(RenderNews, text_of(answer))
+            self._lost.discard(name)
         except RayError as error:
-            _log.warning("%s: %s", name, error)
+            if name not in self._lost:
+                _log.warning("%s is lost, it is started again: %s", name, error)
+            self._lost.add(name)
+
+
+def _room() -> int:
+    """Return how many nodes there is room for."""
+    deadline = time.monotonic() + _FREE_WITHIN_S
+    offered = int(ray.cluster_resources().get(RENDERER, 0))
+    while (free := int(ray.available_resources().get(RENDERER, 0))) < offered:
+        if time.monotonic() > deadline:
+            _log.warning(
+                "%d of %d render nodes are free, others belong to another runner", free, offered
+            )
+            return free
+        time.sleep(_LOOK_S)
+    return offered

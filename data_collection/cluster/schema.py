@@ -17,7 +17,7 @@ class RenderConfig(Strict):
     max_wait_s: NonNegativeFloat = 0.02
     """How long the first request of a batch waits for others."""
     timeout_s: PositiveFloat = 300.0
-    """A teacher node that gets no answer for so long asks another render node."""
+    """A teacher node that gets no answer for so long asks another render node, if there is one."""
     gpus: NonNegativeFloat = 0.0
     """What a render node takes of its machine's GPUs."""
 
@@ -38,6 +38,8 @@ class ClusterConfig(Strict):
     """A node that has been silent for so long is replaced, and so is one that plays one rollout
     for longer than ``job_timeout_s``."""
     job_timeout_s: PositiveFloat = 1800.0
+    start_timeout_s: PositiveFloat = 300.0
+    """A render node that takes longer to build its generator is left out."""
     report_every_s: PositiveFloat = 30.0
     """Seconds between lines about the nodes' speed."""
     render: RenderConfig = RenderConfig()

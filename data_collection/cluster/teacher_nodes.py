@@ -61,12 +61,11 @@ class TeacherNodes:
 
     Args:
         config: The round's configuration.
-        order: What they must know of it: a ``RoundOrder`` as JSON.
     """
 
-    def __init__(self, config: CollectConfig, order: str) -> None:
+    def __init__(self, config: CollectConfig) -> None:
         self._config = config
-        self._order = order
+        self._order = ""
         self._nodes: dict[str, _Node] = {}
         self._hired = 0
         self._attempt = 0
@@ -82,12 +81,16 @@ class TeacherNodes:
         """Return whether this is one of the nodes."""
         return name in self._nodes
 
-    def hire(self) -> None:
+    def hire(self, order: str) -> None:
         """Start nodes where there is room; machines that join later are used.
+
+        Args:
+            order: What they must know of the round: a ``RoundOrder`` as JSON.
 
         Raises:
             UserError: No machine has room for any.
         """
+        self._order = order
         self._looked_at = time.monotonic()
         room = int(ray.cluster_resources().get(TEACHER, 0))
         wanted = min(room, self._config.workers or room, self._config.episodes)
@@ -127,7 +130,7 @@ class TeacherNodes:
                 excused = told or self._is_excused(name, node, reason or "")
                 lost.append(Lost(name, reason or "it has ended", node.ready, excused))
         if lost or time.monotonic() - self._looked_at > _HIRE_EVERY_S:
-            self.hire()
+            self.hire(self._order)
         return lost
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Rounds on a real cluster: two teacher nodes, one render node, one trainer node."""
+"""Rounds on a real cluster: two teacher nodes, one trainer node."""
 
 import json
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_collection.collect import collect_round
-from data_collection.episodes import open_round, verify_round
+from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
 from tests.support.ray_cluster import needs_ray
 from tests.support.toy import make_toy
@@ -20,12 +20,6 @@ from trainer.errors import ConfigError, DataError, UserError
 pytestmark = [needs_ray, pytest.mark.xdist_group("ray")]
 
 QUICK = {"heartbeat_s": 0.2, "heartbeat_timeout_s": 3.0}
-
-
-@pytest.fixture(scope="module")
-def backend(cluster):
-    with cluster.connected() as backend:
-        yield backend
 
 
 def collect(path: Path, backend=None, **changes) -> Path:
@@ -42,48 +36,6 @@ def test_a_round_is_the_same_bytes_as_on_one_machine(backend, tmp_path):
     folder = collect(path, backend)
     assert verify_round(folder) == []
     assert same_bytes(folder, collect(path, save_dir="here"))
-
-
-def test_generated_images_are_the_same_bytes_too(backend, cluster, tmp_path):
-    environment = {
-        "type": "gymnasium_env",
-        "params": {
-            "id": "InvertedPendulum-v5",
-            "renderer": "raycast",
-            "cameras": {
-                "head": {
-                    "camera": "free",
-                    "height": 16,
-                    "width": 24,
-                    "depth": True,
-                    "segmentation": True,
-                }
-            },
-        },
-    }
-    path = write_round(
-        tmp_path,
-        plugins=[
-            "data_collection.envs.gymnasium_env",
-            "data_collection.teachers.uniform_random",
-            "data_collection.rendering.generators.procedural",
-        ],
-        environment=environment,
-        teacher={"type": "uniform_random"},
-        render_mode="generated",
-        generated={
-            "cameras": ["head"],
-            "prompts": str(Path("data_collection/prompts/interiors.jsonl").absolute()),
-            "baseline_interval": 3,
-        },
-        episodes=4,
-        keep_failures=True,
-        max_steps=10,
-        workers=2,
-    )
-    folder = collect(path, backend)
-    assert same_bytes(folder, collect(path, save_dir="here"))
-    assert "observation.images.head" in open_round(folder).keys
 
 
 def test_what_a_user_can_mend_arrives_as_it_was_said(backend, tmp_path):

@@ -1,0 +1,153 @@
+"""Generated images on a real cluster: two teacher nodes, two render nodes."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_collection.collect import collect_round
+from data_collection.episodes import open_round
+from data_collection.rendering.generators import Prompt, Scene
+from data_collection.schema import CollectConfig
+from tests.support.ray_cluster import needs_ray
+from tests.support.toy_round import contents, write_round
+from trainer.config import load_config
+from trainer.errors import ConfigError
+
+pytestmark = [needs_ray, pytest.mark.xdist_group("ray")]
+
+# Plain colours. ``build_s`` is how long a generator takes to be built, each of which adds a line to
+# ``builds``; the first that is asked for a picture sends its process a signal when told to.
+PLAIN = """
+import os, time
+from pathlib import Path
+import numpy as np
+from data_collection.rendering.generators import Generator, generators
+
+@generators.register("plain")
+class Plain(Generator):
+    def __init__(
+        self, *, build_s: float = 0.0, builds: str | None = None, hit: str | None = None,
+        signal_number: int = 9,
+    ) -> None:
+        time.sleep(build_s)
+        self.hit, self.signal_number = Path(hit) if hit else None, signal_number
+        if builds:
+            with open(builds, "a") as file:
+                file.write(f"{os.getpid()}\\n")
+
+    def generate(self, scenes):
+        if self.hit and not self.hit.exists():
+            self.hit.touch()
+            os.kill(os.getpid(), self.signal_number)
+        return [self.picture(scene) for scene in scenes]
+
+    def picture(self, scene):
+        colour = np.uint8([scene.seed % 251, len(str(scene.prompt)), 7])
+        return np.where(scene.mask_hw[..., None] > 0, colour, colour[::-1])
+"""
+
+CAMERA = {"camera": "free", "height": 16, "width": 24, "depth": True, "segmentation": True}
+
+
+def write_generated(root: Path, generator: dict[str, object], **changes) -> Path:
+    """Write a project whose rounds have generated images; return the path of its YAML."""
+    (root / "plain.py").write_text(PLAIN)
+    return write_round(
+        root,
+        plugins=[
+            "plain.py",
+            "data_collection.envs.gymnasium_env",
+            "data_collection.teachers.uniform_random",
+            "data_collection.rendering.generators.procedural",
+        ],
+        environment={
+            "type": "gymnasium_env",
+            "params": {
+                "id": "InvertedPendulum-v5",
+                "renderer": "raycast",
+                "cameras": {"head": CAMERA},
+            },
+        },
+        teacher={"type": "uniform_random"},
+        render_mode="generated",
+        generated={
+            "cameras": ["head"],
+            "prompts": str(Path("data_collection/prompts/interiors.jsonl").absolute()),
+            "baseline_interval": 3,
+            "generator": generator,
+        },
+        **{"episodes": 4, "keep_failures": True, "max_steps": 10, "workers": 2} | changes,
+    )
+
+
+def collect(path: Path, backend=None, *overrides: str) -> Path:
+    return collect_round(load_config(path, CollectConfig, overrides), backend=backend)
+
+
+def test_generated_images_are_the_same_bytes_as_on_one_machine(backend, tmp_path):
+    path = write_generated(tmp_path, {"type": "procedural"})
+    folder = collect(path, backend)
+    here = collect(path, None, "save_dir=here")
+    assert (folder / "round.json").read_bytes() == (here / "round.json").read_bytes()
+    assert "observation.images.head" in open_round(folder).keys
+
+
+def test_a_generator_may_take_longer_to_be_built_than_a_node_may_be_silent(backend, tmp_path):
+    slow = {"type": "plain", "params": {"build_s": 4.0, "builds": str(tmp_path / "builds")}}
+    quick = {"heartbeat_s": 0.2, "heartbeat_timeout_s": 1.0}
+    assert len(contents(collect(write_generated(tmp_path, slow, cluster=quick), backend))) == 4
+    assert len((tmp_path / "builds").read_text().splitlines()) == 2  # once for each node
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_render_node_that_dies_or_hangs_changes_no_picture(backend, tmp_path, caplog, number):
+    hit = {"hit": str(tmp_path / "hit"), "signal_number": int(number)}
+    quick = {"heartbeat_s": 0.2, "heartbeat_timeout_s": 1.5}
+    path = write_generated(tmp_path, {"type": "plain", "params": hit}, cluster=quick)
+    folder = collect(path, backend)
+    assert (tmp_path / "hit").exists()
+    assert ("was silent" in caplog.text) == (number == signal.SIGSTOP)
+    assert contents(folder) == contents(collect(path, None, "save_dir=here"))
+
+
+def test_a_generator_that_cannot_be_built_is_the_users_to_mend(backend, tmp_path):
+    path = write_generated(tmp_path, {"type": "plane"})
+    with pytest.raises(
+        ConfigError, match=r"collect\.yaml:\d+: generated\.generator\.type: no generator named"
+    ):
+        collect(path, backend)
+
+
+def test_pictures_come_from_the_nodes_that_are_left(backend, tmp_path, caplog):
+    import ray
+
+    from data_collection.cluster.actors import find
+    from data_collection.cluster.messages import RoundOrder
+    from data_collection.cluster.render_node import RemoteGenerator
+    from data_collection.cluster.render_pool import RenderNodes
+
+    def nodes(queue: str) -> tuple[RenderNodes, list[str]]:
+        overrides = [f"cluster.teacher_queue_name={json.dumps(queue)}"]
+        loaded = load_config(path, CollectConfig, overrides)
+        order = RoundOrder.of(loaded, folder=None, prefix="p", student=None, renderers=[])
+        started = RenderNodes(loaded.config)
+        return started, started.start(order.model_dump_json())
+
+    path = write_generated(tmp_path, {"type": "plain"})
+    scene = Scene(np.ones((4, 6), np.float32), np.eye(4, 6, dtype=np.int32), Prompt("a", "b"), 5)
+    mine, names = nodes("first")
+    try:
+        assert len(names) == 2
+        assert nodes("second")[1] == []  # there is no room for another runner's
+        assert "0 of 2 render nodes are free" in caplog.text
+        pictures = RemoteGenerator(names, 0, timeout_s=60.0)
+        expected = np.where(np.eye(4, 6)[..., None] > 0, [5, 5, 7], [7, 5, 5])
+        assert np.array_equal(pictures.generate([scene])[0], expected)
+        ray.kill(find(names[0]))
+        for _ in range(3):
+            assert np.array_equal(pictures.generate([scene])[0], expected)
+    finally:
+        mine.stop()
