@@ -39,7 +39,8 @@ class ClusterConfig(Strict):
     for longer than ``job_timeout_s``."""
     job_timeout_s: PositiveFloat = 1800.0
     start_timeout_s: PositiveFloat = 300.0
-    """A render node that takes longer to build its generator is left out."""
+    """A teacher node that takes longer to build its environments is replaced; a render node that
+    takes longer to build its generator is left out."""
     report_every_s: PositiveFloat = 30.0
     """Seconds between lines about the nodes' speed."""
     render: RenderConfig = RenderConfig()

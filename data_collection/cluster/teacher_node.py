@@ -19,14 +19,14 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayError
 
-from data_collection.cluster.actors import find
+from data_collection.cluster.actors import find, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, loaded_of, parse, to_report
 from data_collection.cluster.news import Beat
 from data_collection.cluster.render_node import RemoteGenerator
 from data_collection.cluster.schema import ClusterConfig
 from data_collection.cluster.storage import Storage
 from data_collection.episodes.writer import episode_path
-from data_collection.player import Message, Outcome, capacity, play
+from data_collection.player import Message, Outcome, Ready, capacity, play
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
@@ -108,6 +108,8 @@ class QueueChannel:
         self._reported = threading.Condition()
         self._ended = threading.Event()
         self._waited_s = 0.0
+        self._ready: tuple[str, str] | None = None
+        """The report that says so, and the generation of the queue that has it."""
 
     def __enter__(self) -> QueueChannel:
         for run in (self._beat, self._take):
@@ -136,13 +138,16 @@ class QueueChannel:
         if isinstance(message, Outcome):
             self._deliver(message)
             done = [message.job.id]
-        sent = self._queue.report.remote(self._name, [to_report(message)], done)
+        report = to_report(message)
+        sent = self._queue.report.remote(self._name, [report], done)
         if isinstance(message, Outcome):
             with self._reported:
                 self._held.discard(message.job.id)
                 self._reported.notify()
-        else:
-            ray.get(sent)  # the last message has to go out before the process ends
+            return
+        generation = text_of(sent)  # the last message has to go out before the process ends
+        if isinstance(message, Ready):
+            self._ready = report, generation
 
     def _take(self) -> None:
         try:
@@ -169,7 +174,11 @@ class QueueChannel:
             while True:
                 rendering_s = self._generator.waited_s if self._generator else 0.0
                 beat = Beat(waited_s=self._waited_s, rendering_s=rendering_s, machine=machine)
-                ray.get(self._queue.beat.remote(self._name, beat.model_dump_json()))
+                generation = text_of(self._queue.beat.remote(self._name, beat.model_dump_json()))
+                if self._ready and self._ready[1] != generation:
+                    # The runner may not have heard of it before the queue was lost.
+                    again = self._queue.report.remote(self._name, [self._ready[0]], [])
+                    self._ready = self._ready[0], text_of(again)
                 if self._ended.wait(self._heartbeat_s):
                     return
         except RayError as error:

@@ -37,7 +37,10 @@ class _Node:
     """Ends with the node."""
     attempt: int
     """At having nodes that get ready; those that were hired together are one."""
-    heard: bool = False
+    heard: float | None = None
+    """When that was first the case."""
+    seen: float = 0.0
+    """When the queue last knew of it."""
     machine: str = ""
     ready: bool = False
     broke_down: bool = False
@@ -70,12 +73,13 @@ class TeacherNodes:
         self._hired = 0
         self._attempt = 0
         self._looked_at = 0.0
+        self._told = time.monotonic()
 
     @property
     def capacity(self) -> int:
         """How many jobs they can hold; that of one node before any was heard of."""
-        heard = sum(node.heard for node in self._nodes.values())
-        return max(1, heard) * capacity(self._config)
+        heard = [node for node in self._nodes.values() if node.heard is not None]
+        return max(1, len(heard)) * capacity(self._config)
 
     def __contains__(self, name: str) -> bool:
         """Return whether this is one of the nodes."""
@@ -118,11 +122,13 @@ class TeacherNodes:
         lost = []
         for name, node in list(self._nodes.items()):
             if name in news:
-                node.heard, node.machine = True, news[name].beat.machine
+                node.seen = time.monotonic()
+                node.heard = node.heard or node.seen
+                node.machine = news[name].beat.machine
             died = _death(node.life) if node.life in ended else None
             # A node that ends by itself has reported why, though the report may not be here yet.
             by_itself = node.life in ended and died is None
-            reason = died or self._hangs(news.get(name))
+            reason = died or self._hangs(node, news.get(name))
             if reason is not None or by_itself:
                 ray.kill(node.actor)
                 del self._nodes[name]
@@ -131,6 +137,7 @@ class TeacherNodes:
                 lost.append(Lost(name, reason or "it has ended", node.ready, excused))
         if lost or time.monotonic() - self._looked_at > _HIRE_EVERY_S:
             self.hire(self._order)
+            self._tell()
         return lost
 
     def stop(self) -> None:
@@ -140,6 +147,16 @@ class TeacherNodes:
             ray.wait(lives, num_returns=len(lives), timeout=_END_WITHIN_S)
         for node in self._nodes.values():
             ray.kill(node.actor)
+
+    def _tell(self) -> None:
+        """Say, every so often, why there is no node yet."""
+        if any(node.heard is not None for node in self._nodes.values()):
+            return
+        if time.monotonic() - self._told > self._config.cluster.report_every_s:
+            self._told = time.monotonic()
+            offered = int(ray.cluster_resources().get(TEACHER, 0))
+            used = offered - int(ray.available_resources().get(TEACHER, 0))
+            _log.info("waiting for room: %d of %d teacher units are in use", used, offered)
 
     def _is_excused(self, name: str, node: _Node, reason: str) -> bool:
         """Return whether a dead node's machine is gone, or other nodes show that nodes can work.
@@ -155,14 +172,17 @@ class TeacherNodes:
         self._attempt += not node.ready
         return False
 
-    def _hangs(self, news: TeacherNews | None) -> str | None:
+    def _hangs(self, node: _Node, news: TeacherNews | None) -> str | None:
         """Return how a node hangs, None when it does not."""
-        cluster = self._config.cluster
-        if news is None:
-            return None
-        if news.silent_s > cluster.heartbeat_timeout_s:
-            return f"a node was silent for {news.silent_s:.0f} s (heartbeat_timeout_s)"
-        if news.playing_s > cluster.job_timeout_s:
+        cluster, now = self._config.cluster, time.monotonic()
+        if node.heard is None:
+            return None  # it waits for room
+        silent_s = news.silent_s if news else now - node.seen
+        if silent_s > cluster.heartbeat_timeout_s:
+            return f"a node was silent for {silent_s:.0f} s (heartbeat_timeout_s)"
+        if not node.ready and now - node.heard > cluster.start_timeout_s:
+            return f"a node was not ready after {now - node.heard:.0f} s (start_timeout_s)"
+        if news and news.playing_s > cluster.job_timeout_s:
             return f"a rollout took over {news.playing_s:.0f} s (job_timeout_s)"
         return None
 

@@ -81,8 +81,11 @@ class TeacherQueue:
             self._closed = True
             self._jobs_came.notify_all()
 
-    async def report(self, name: str, reports: Sequence[str], done: Sequence[str]) -> None:
-        """Pass a node's reports on; ``done`` are the ids of the jobs that they end."""
+    async def report(self, name: str, reports: Sequence[str], done: Sequence[str]) -> str:
+        """Pass a node's reports on, and return the generation of the queue that has them.
+
+        ``done`` are the ids of the jobs that they end.
+        """
         node = self._heard(name)
         for job in done:
             node.jobs.pop(job, None)
@@ -90,10 +93,12 @@ class TeacherQueue:
         async with self._reports_came:
             self._reports += [(name, report) for report in reports]
             self._reports_came.notify_all()
+        return self._generation
 
-    async def beat(self, name: str, beat: str) -> None:
-        """Note that a node lives."""
+    async def beat(self, name: str, beat: str) -> str:
+        """Note that a node lives, and return the generation of the queue."""
         self._heard(name).beat = parse(Beat, beat)
+        return self._generation
 
     async def news(self, wait_s: float) -> str:
         """Return ``QueueNews`` as JSON once there are reports, or ``wait_s`` seconds went by."""

@@ -7,7 +7,8 @@ import yaml
 
 # Seeds that are divisible by 4 fail. The first episode with seed 6 sends its process a signal when
 # asked to, once; the third step of seed ``breaks`` raises, always; what seed ``blind`` sees is no
-# number; as long as the file ``full`` exists, no file may grow beyond 2,000 bytes.
+# number; as long as the file ``full`` exists, no file may grow beyond 2,000 bytes. The first
+# toy that is built with ``stuck`` hangs.
 TOY = """
 import os, resource, signal, time
 from pathlib import Path
@@ -29,7 +30,11 @@ class Toy(Environment):
         breaks: int | None = None,
         blind: int | None = None,
         full: str | None = None,
+        stuck: str | None = None,
     ) -> None:
+        if stuck and not Path(stuck).exists():
+            Path(stuck).touch()
+            time.sleep(1000)
         self.observation_shapes = {STATE: (2,)}
         self.breaks, self.blind = breaks, blind
         self.pause_s, self.kill = pause_s, Path(kill) if kill else None

@@ -10,7 +10,7 @@ import pytest
 from data_collection.collect import collect_round
 from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import needs_ray
+from tests.support.ray_cluster import needs_ray, wait_until
 from tests.support.toy import make_toy
 from tests.support.toy_round import contents, write_round
 from trainer.checkpoint import newest_checkpoint
@@ -56,6 +56,31 @@ def test_a_node_that_dies_or_hangs_is_replaced(backend, tmp_path, caplog, number
     assert caplog.text.count("is lost, it played 000_00000") == 1
     assert contents(folder) == contents(collect(path, save_dir="here", environment={"type": "toy"}))
     assert not (folder / "quarantine").exists()
+
+
+def test_a_node_that_does_not_get_ready_is_replaced(backend, tmp_path, caplog):
+    stuck = {"type": "toy", "params": {"stuck": str(tmp_path / "stuck")}}
+    path = write_round(tmp_path, environment=stuck, cluster={"start_timeout_s": 4.0})
+    folder = collect(path, backend)
+    assert "teacher_0 is lost, it played nothing: a node was not ready after 4 s" in caplog.text
+    assert contents(folder) == contents(collect(path, save_dir="here", environment={"type": "toy"}))
+
+
+def test_a_second_runner_waits_for_room_and_says_so(backend, tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = write_round(tmp_path, workers=2)
+    cluster = {"teacher_queue_name": "second", "report_every_s": 0.5}
+    second = threading.Thread(
+        target=collect,
+        args=(path, backend),
+        kwargs={"save_dir": "second", "cluster": cluster},
+        daemon=True,
+    )
+    with backend.pool(load_config(path, CollectConfig), tmp_path / "first", students=False):
+        second.start()
+        wait_until(lambda: "waiting for room: 2 of 2 teacher units are in use" in caplog.text, 60)
+    second.join()
+    assert len(contents(tmp_path / "second" / "round_000")) == 9
 
 
 def test_a_rollout_that_always_breaks_down_is_quarantined_with_its_log(backend, tmp_path):
