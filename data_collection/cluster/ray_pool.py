@@ -129,7 +129,7 @@ class RayPool:
         if news.generation != self._generation:
             _log.warning("the queue was lost: its jobs are put into a new one")
             self._generation = news.generation
-            self._unsent = list(self._jobs.values())
+            self._unsent = [job for job in self._jobs.values() if self._is_missing(job)]
         done: list[Outcome] = []
         for name, report in news.reports:
             done += self._hear(name, report)
@@ -164,14 +164,13 @@ class RayPool:
             return []
         if isinstance(message, Breakdown):
             return self._broken(message.job, message.reason)
-        if message.job.id not in self._jobs:
+        if not self._is_missing(message.job):
             return []  # another node has played it, too: the same bytes
         self._retries.works()
         self._progress.count(name)
         if message.record is None:
             return [self._done(message)]
-        if message.job.id not in {outcome.job.id for outcome in self._copies.values()}:
-            self._copies[self._storage.bring(message.record)] = message
+        self._copies[self._storage.bring(message.record)] = message
         return []
 
     def _arrived(self) -> list[Outcome]:
@@ -205,11 +204,16 @@ class RayPool:
         """Return the jobs that a node had, which the queue then forgets."""
         texts: list[str] = ray.get(self._queue.release.remote(name))
         jobs = [parse(JobMessage, text).to_job() for text in texts]
-        return [job for job in jobs if job.id in self._jobs]
+        return [job for job in jobs if self._is_missing(job)]
+
+    def _is_missing(self, job: RolloutJob) -> bool:
+        """Return whether a job is neither done nor played and about to be copied here."""
+        copied = (outcome.job.id for outcome in self._copies.values())
+        return job.id in self._jobs and job.id not in copied
 
     def _broken(self, job: RolloutJob, reason: str) -> list[Outcome]:
         """Return the outcome of a job that broke down once too often, and nothing before that."""
-        outcome = self._retries.broke_down(job, reason) if job.id in self._jobs else None
+        outcome = self._retries.broke_down(job, reason) if self._is_missing(job) else None
         return [self._done(outcome)] if outcome else []
 
     def _done(self, outcome: Outcome) -> Outcome:

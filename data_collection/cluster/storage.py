@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import secrets
 import shutil
 import threading
 import time
@@ -62,6 +63,8 @@ class Storage:
         self.url = url
         self._protocol = split_protocol(url)[0] or "file"
         self._here = threading.local()
+        self._mark = secrets.token_hex(4)
+        """In the names of parts: whoever writes the same file at the same time has another one."""
         try:
             kind = fsspec.get_filesystem_class(self._protocol)
         except (ImportError, ValueError) as error:
@@ -94,7 +97,14 @@ class Storage:
             DamagedError: It is missing, or damaged.
             DataError: It cannot be read, or there is no room for it.
         """
-        self._persistently(f"reading {key}", lambda: self._get(self._path(key), target, sha256))
+
+        def got() -> None:
+            try:
+                self._get(self._path(key), target, sha256)
+            except FileNotFoundError as error:
+                raise DamagedError(f"{self.url}: reading {key}: there is no such file") from error
+
+        self._persistently(f"reading {key}", got)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the bytes of each whole file directly in ``folder``, by name; often none."""
@@ -147,8 +157,6 @@ class Storage:
                 return action()
             except (ConfigError, DataError):
                 raise
-            except FileNotFoundError as error:
-                raise DamagedError(f"{self.url}: {doing}: there is no such file") from error
             except Exception as error:  # each file system has errors of its own
                 self._here.files = None  # the connection may be broken
                 full = getattr(error, "errno", None) in _FULL
@@ -171,7 +179,7 @@ class Storage:
             return
         size, digest = source.stat().st_size, sha256_of(source)
         folder, _, name = final.rpartition("/")
-        part = f"{folder}/.{name}.{digest[:16]}.part"
+        part = f"{folder}/.{name}.{digest[:16]}.{self._mark}.part"
         done = files.info(part)["size"] if files.exists(part) else 0
         mode = "ab" if done <= size else "wb"
         with source.open("rb") as reader, _opened(files, part, mode) as to:

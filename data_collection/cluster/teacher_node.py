@@ -174,7 +174,10 @@ class QueueChannel:
             while True:
                 rendering_s = self._generator.waited_s if self._generator else 0.0
                 beat = Beat(waited_s=self._waited_s, rendering_s=rendering_s, machine=machine)
-                generation = text_of(self._queue.beat.remote(self._name, beat.model_dump_json()))
+                with self._reported:
+                    held = sorted(self._held)
+                heard = self._queue.beat.remote(self._name, held, beat.model_dump_json())
+                generation = text_of(heard)
                 if self._ready and self._ready[1] != generation:
                     # The runner may not have heard of it before the queue was lost.
                     again = self._queue.report.remote(self._name, [self._ready[0]], [])

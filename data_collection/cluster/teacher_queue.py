@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,8 @@ class _Node:
     heard: float
     jobs: dict[str, str] = field(default_factory=dict)
     """Taken and not reported, oldest first: JSON by id."""
+    held: frozenset[str] = frozenset()
+    """Ids of those that it says it has; a queue before this one may have handed them out."""
     since: float = 0.0
     beat: Beat = field(default_factory=Beat)
 
@@ -38,7 +39,8 @@ class TeacherQueue:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._generation = uuid.uuid4().hex
-        self._waiting: deque[str] = deque()
+        self._waiting: dict[str, str] = {}
+        """JSON by id, in the order in which they go out."""
         self._closed = False
         self._nodes: dict[str, _Node] = {}
         self._reports: list[tuple[str, str]] = []
@@ -48,7 +50,9 @@ class TeacherQueue:
     async def put(self, jobs: Sequence[str]) -> str:
         """Append jobs, and return the generation of the queue that has them."""
         async with self._jobs_came:
-            self._waiting.extend(jobs)
+            self._waiting |= {parse(JobMessage, job).id: job for job in jobs}
+            for node in self._nodes.values():
+                self._leave_to(node)
             self._jobs_came.notify_all()
         return self._generation
 
@@ -60,20 +64,17 @@ class TeacherQueue:
         Empty when none came within ``wait_s`` seconds. ``held`` are the ids of those that the node
         has: what it should have, too, got lost on its way.
         """
-        node = self._heard(name)
-        self._waiting += [node.jobs.pop(job) for job in node.jobs.keys() - set(held)]
+        node = self._heard(name, held)
+        lost = [job for job in node.jobs if job not in node.held]
+        self._waiting |= {job: node.jobs.pop(job) for job in lost}
         async with self._jobs_came:
             await _until(self._jobs_came, lambda: bool(self._waiting) or self._closed, wait_s)
             if self._closed:
                 return None
             # Each node takes its share, so that none has to wait for what another one holds.
             share = -(-len(self._waiting) // max(1, len(self._nodes)))
-            taken = [self._waiting.popleft() for _ in range(min(most, share))]
-        node = self._heard(name)
-        if not node.jobs:
-            node.since = self._clock()
-        node.jobs |= {parse(JobMessage, job).id: job for job in taken}
-        return taken
+            taken = list(self._waiting)[: min(most, share)]
+            return self._hand_out(taken, self._heard(name))
 
     async def close(self) -> None:
         """Hand out no more jobs: nodes that have none end."""
@@ -87,17 +88,19 @@ class TeacherQueue:
         ``done`` are the ids of the jobs that they end.
         """
         node = self._heard(name)
+        node.held -= set(done)
         for job in done:
             node.jobs.pop(job, None)
+            self._waiting.pop(job, None)
             node.since = self._clock()
         async with self._reports_came:
             self._reports += [(name, report) for report in reports]
             self._reports_came.notify_all()
         return self._generation
 
-    async def beat(self, name: str, beat: str) -> str:
-        """Note that a node lives, and return the generation of the queue."""
-        self._heard(name).beat = parse(Beat, beat)
+    async def beat(self, name: str, held: Sequence[str], beat: str) -> str:
+        """Note that a node lives and has jobs; return the generation of the queue."""
+        self._heard(name, held).beat = parse(Beat, beat)
         return self._generation
 
     async def news(self, wait_s: float) -> str:
@@ -123,10 +126,24 @@ class TeacherQueue:
         node = self._nodes.pop(name, None)
         return list(node.jobs.values()) if node else []
 
-    def _heard(self, name: str) -> _Node:
+    def _heard(self, name: str, held: Sequence[str] | None = None) -> _Node:
         node = self._nodes.setdefault(name, _Node(self._clock()))
         node.heard = self._clock()
+        if held is not None:
+            node.held = frozenset(held)
+            self._leave_to(node)
         return node
+
+    def _leave_to(self, node: _Node) -> None:
+        """Count waiting jobs that a node has already as handed out to it."""
+        self._hand_out([job for job in node.held if job in self._waiting], node)
+
+    def _hand_out(self, ids: Sequence[str], node: _Node) -> list[str]:
+        if not node.jobs:
+            node.since = self._clock()
+        jobs = {job: self._waiting.pop(job) for job in ids}
+        node.jobs |= jobs
+        return list(jobs.values())
 
 
 async def _until(changed: asyncio.Condition, true: Callable[[], bool], wait_s: float) -> None:

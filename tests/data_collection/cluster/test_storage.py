@@ -97,14 +97,36 @@ def test_what_is_put_is_got_and_nothing_else_is_seen(server, source, tmp_path):
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_a_copy_goes_on_where_it_stopped(server, source, tmp_path):
-    Storage(server.url).put(source, "a.h5")
-    part = tmp_path / ".target.h5.part"
-    part.write_bytes(BYTES[:200_000])
-    before = part.stat().st_ino
+@pytest.fixture
+def copied(monkeypatch):
+    """Let the network fail once, after 200,000 bytes; return how many each attempt copied."""
+    counts: list[int] = []
+
+    def copy(reader, writer, _) -> None:
+        data = reader.read() if counts else reader.read(200_000)
+        writer.write(data)
+        counts.append(len(data))
+        if len(counts) == 1:
+            raise OSError("the network is down")
+
+    monkeypatch.setattr("data_collection.cluster.storage.shutil.copyfileobj", copy)
+    monkeypatch.setattr("data_collection.cluster.storage._PAUSES_S", (0.0,))
+    return counts
+
+
+def test_a_copy_goes_on_where_it_stopped(server, source, tmp_path, copied):
+    server.write("a.h5", BYTES)
     Storage(server.url).get("a.h5", tmp_path / "target.h5", sha256_of(source))
     assert (tmp_path / "target.h5").read_bytes() == BYTES
-    assert (tmp_path / "target.h5").stat().st_ino == before  # the very file that was begun
+    assert copied == [200_000, 100_000]
+
+
+def test_a_copy_goes_on_after_a_new_start(server, source, tmp_path, copied):
+    server.write("a.h5", BYTES)
+    (tmp_path / ".target.h5.part").write_bytes(BYTES[:60_000])
+    Storage(server.url).get("a.h5", tmp_path / "target.h5", sha256_of(source))
+    assert (tmp_path / "target.h5").read_bytes() == BYTES
+    assert copied == [200_000, 40_000]
 
 
 def test_a_copy_that_began_with_other_bytes_is_begun_afresh(server, source, tmp_path):
@@ -123,20 +145,12 @@ def test_damage_is_noticed_and_leaves_nothing(server, source, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"source.bin", "home", "store"}
 
 
-def test_an_upload_goes_on_where_it_stopped(tmp_path, monkeypatch, source):
-    home, root = tmp_path / "home", tmp_path / "store"
-    monkeypatch.setenv("HOME", str(home))
-    root.mkdir()
-    with sftp_server(root, home) as url:
-        part = root / "rounds" / f".a.h5.{sha256_of(source)[:16]}.part"
-        part.parent.mkdir()
-        part.write_bytes(BYTES[:100_000])
-        Storage(url).put(source, "a.h5")
-        assert (root / "rounds" / "a.h5").read_bytes() == BYTES
-        part.write_bytes(bytes(100_000))  # as if another file had been begun
-        Storage(url).put(source, "a.h5")
-        assert (root / "rounds" / "a.h5").read_bytes() == BYTES
-        assert not part.exists()
+@pytest.mark.parametrize("server", ["folder", "sftp"], indirect=True)
+def test_an_upload_goes_on_where_it_stopped(server, source, copied):
+    Storage(server.url).put(source, "a.h5")
+    assert server.read("a.h5") == BYTES
+    assert copied == [200_000, 100_000]
+    assert server.names() == {"a.h5"}
 
 
 def test_a_file_never_shows_before_it_is_whole(tmp_path, source):
@@ -156,6 +170,25 @@ def test_a_file_never_shows_before_it_is_whole(tmp_path, source):
     stop.set()
     reader.join()
     assert seen == {len(BYTES)}
+
+
+def test_nodes_that_write_the_same_file_at_once_do_not_disturb_each_other(
+    tmp_path, source, monkeypatch
+):
+    """As when a job was handed out twice: the bytes are the same."""
+    together = threading.Barrier(2, timeout=60)
+
+    def hash_together(path: Path) -> str:
+        together.wait()
+        return sha256_of(path)
+
+    monkeypatch.setattr("data_collection.cluster.storage.sha256_of", hash_together)
+    with ThreadPoolExecutor(2) as pool:
+        for i in range(10):
+            nodes = [Storage(str(tmp_path / "store")) for _ in range(2)]
+            list(pool.map(lambda node, i=i: node.put(source, f"{i}.h5"), nodes))
+            assert (tmp_path / "store" / f"{i}.h5").read_bytes() == BYTES
+    assert len(list((tmp_path / "store").iterdir())) == 10
 
 
 @pytest.mark.parametrize("key", ["/etc/passwd", "../a", "a/../../b", "", "a\\b", "a\0b"])

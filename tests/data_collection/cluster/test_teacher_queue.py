@@ -29,7 +29,7 @@ def test_jobs_go_out_in_order_each_once_and_in_equal_shares():
     async def story() -> None:
         queue = TeacherQueue()
         for name in ("a", "b"):
-            await queue.beat(name, Beat().model_dump_json())
+            await queue.beat(name, [], Beat().model_dump_json())
         await queue.put([job(i) for i in range(5)])
         first = await queue.take("a", [], most=9, wait_s=0)
         second = await queue.take("b", [], most=1, wait_s=0)
@@ -80,6 +80,39 @@ def test_a_job_that_got_lost_on_its_way_to_a_node_goes_out_again():
     asyncio.run(story())
 
 
+def test_jobs_of_a_lost_queue_stay_with_those_who_play_them():
+    async def story() -> None:
+        queue = TeacherQueue()  # knows nothing, unlike its nodes and its runner
+        beat = Beat().model_dump_json()
+        await queue.beat("a", ["000_000000", "000_000003"], beat)
+        await queue.put([job(i) for i in range(5)])
+        await queue.beat("b", ["000_000001"], beat)
+        await queue.report("c", ["report"], done=["000_000002"])
+        assert ids(await queue.take("c", [], most=9, wait_s=0)) == ["000_000004"]
+        assert {name: node.jobs for name, node in news(await queue.news(0)).nodes.items()} == {
+            "a": 2,
+            "b": 1,
+            "c": 1,
+        }
+        await queue.report("a", ["report"], done=["000_000000"])
+        assert ids(await queue.release("a")) == ["000_000003"]
+
+    asyncio.run(story())
+
+
+def test_a_job_that_comes_back_from_who_has_played_it_goes_out_again():
+    async def story() -> None:
+        queue = TeacherQueue()
+        await queue.put([job(0)])
+        taken = ids(await queue.take("a", [], most=1, wait_s=0))
+        await queue.beat("a", taken, Beat().model_dump_json())
+        await queue.report("a", ["arrives damaged"], done=taken)
+        await queue.put([job(0)])
+        assert ids(await queue.take("b", [], most=1, wait_s=0)) == taken
+
+    asyncio.run(story())
+
+
 def test_news_tell_who_is_silent_and_who_plays_for_how_long():
     async def story() -> None:
         clock = Clock()
@@ -89,7 +122,7 @@ def test_news_tell_who_is_silent_and_who_plays_for_how_long():
         clock.now += 5
         await queue.report("a", ["done"], done=["000_000000"])
         clock.now += 2
-        await queue.beat("a", Beat(waited_s=1.5).model_dump_json())
+        await queue.beat("a", ["000_000001"], Beat(waited_s=1.5).model_dump_json())
         clock.now += 3
         told = news(await queue.news(0))
         assert told.reports == [("a", "done")]
