@@ -173,7 +173,7 @@ def test_a_file_never_shows_before_it_is_whole(tmp_path, source):
 
 
 def test_nodes_that_write_the_same_file_at_once_do_not_disturb_each_other(
-    tmp_path, source, monkeypatch
+    tmp_path, source, monkeypatch, caplog
 ):
     """As when a job was handed out twice: the bytes are the same."""
     together = threading.Barrier(2, timeout=60)
@@ -189,6 +189,7 @@ def test_nodes_that_write_the_same_file_at_once_do_not_disturb_each_other(
             list(pool.map(lambda node, i=i: node.put(source, f"{i}.h5"), nodes))
             assert (tmp_path / "store" / f"{i}.h5").read_bytes() == BYTES
     assert len(list((tmp_path / "store").iterdir())) == 10
+    assert "another attempt" not in caplog.text
 
 
 @pytest.mark.parametrize("key", ["/etc/passwd", "../a", "a/../../b", "", "a\\b", "a\0b"])
