@@ -30,6 +30,7 @@ from trainer.rollout import RolloutJob
 from trainer.schema import PlainValue, Strict
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 _ERRORS = {kind.__name__: kind for kind in (ConfigError, DataError, CheckpointError, UserError)}
 
@@ -155,6 +156,14 @@ def parse(schema: type[M], text: str) -> M:
         raise UserError(_not_understood(schema.__name__, error)) from error
 
 
+def parse_any(what: str, schemas: TypeAdapter[T], text: str) -> T:
+    """Return what a text says that follows one of several schemas; raise UserError likewise."""
+    try:
+        return schemas.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UserError(_not_understood(what, error)) from error
+
+
 def to_report(message: Message) -> str:
     """Return a worker's message as JSON."""
     if isinstance(message, Ready):
@@ -179,10 +188,7 @@ def from_report(text: str) -> Message:
     Raises:
         UserError: It is none, or speaks of an episode that is not its job's.
     """
-    try:
-        report = _REPORTS.validate_json(text, strict=True)
-    except ValidationError as error:
-        raise UserError(_not_understood("report", error)) from error
+    report = parse_any("report", _REPORTS, text)
     if isinstance(report, ReadyReport):
         return Ready(dict(report.recorded), report.longest)
     if isinstance(report, BreakdownReport):

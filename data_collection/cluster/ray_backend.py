@@ -19,7 +19,7 @@ from trainer.errors import UserError
 
 try:
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import RayError, RayTaskError
 except ImportError as error:
     raise UserError(f"--backend ray needs Ray ({error}): pip install '.[cluster]'") from error
 
@@ -68,6 +68,10 @@ def ray_backend(address: str) -> Iterator[RayBackend]:
     watch.start()
     try:
         yield RayBackend()
+    except RayTaskError as error:  # our own, raised in an actor
+        if isinstance(error.cause, UserError):
+            raise error.cause from error
+        raise
     except RayError as error:
         raise UserError(
             f"the cluster at {address} does not answer any more: {error}\nstart it again, then "

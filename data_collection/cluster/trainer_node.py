@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError
 
 from data_collection.backend import torchrun
 from data_collection.cluster.actors import start_node, text_of
-from data_collection.cluster.messages import parse
+from data_collection.cluster.messages import parse, parse_any
 from data_collection.cluster.processes import end_with_parent
 from trainer.build import load_experiment
 from trainer.checkpoint import newest_checkpoint, open_checkpoint
@@ -185,7 +185,7 @@ def _follow(node: ActorHandle, order: TrainingOrder) -> DoneNews:
     """Log what the trainer says until it has ended; return how it ended."""
     stream = node.train.options(num_returns="streaming").remote(order.model_dump_json())
     for piece in cast(Iterator[ray.ObjectRef], stream):
-        news = _NEWS.validate_json(text_of(piece), strict=True)
+        news = parse_any("piece of news", _NEWS, text_of(piece))
         if isinstance(news, DoneNews):
             return news
         if isinstance(news, LineNews):
