@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from trainer.schema import Strict
 
@@ -44,6 +51,24 @@ class ClusterConfig(Strict):
     report_every_s: PositiveFloat = 30.0
     """Seconds between lines about the nodes' speed."""
     render: RenderConfig = RenderConfig()
+
+    @field_validator("storage")
+    @classmethod
+    def _holds_no_secrets(cls, url: str | None) -> str | None:
+        # Before anything is written down, and without telling the value.
+        protocol, found, rest = (url or "").partition("://")
+        if not found:
+            return url
+        if "::" in protocol or "://" in rest:
+            raise ValueError("chained URLs (with ::) are not supported; name one storage")
+        user, _, _ = rest.rpartition("@")
+        if ":" in user or "?" in rest:
+            raise ValueError(
+                "this URL comes with secrets or options; leave them out and set them in the "
+                "environment of every machine, for instance "
+                f"FSSPEC_{protocol.upper()}_PASSWORD"
+            )
+        return url
 
     @model_validator(mode="after")
     def _beats_before_the_timeout(self) -> ClusterConfig:

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar, cast
-from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.core import split_protocol
@@ -46,20 +45,13 @@ class Storage:
     """The files below one URL. Threads may share it.
 
     Args:
-        url: Of the root.
+        url: Of the root, as ``ClusterConfig`` has checked it: it holds no secrets.
 
     Raises:
-        ConfigError: The URL holds a password, or its protocol is unknown or not installed.
+        ConfigError: Its protocol is unknown or not installed.
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.password or parts.query:
-            raise ConfigError(
-                f"cluster.storage: {parts.scheme}://{parts.hostname}{parts.path} comes with "
-                "secrets or options; leave them out and set them in the environment of every "
-                f"machine, for instance FSSPEC_{parts.scheme.upper()}_PASSWORD"
-            )
         self.url = url
         self._protocol = split_protocol(url)[0] or "file"
         self._here = threading.local()

@@ -207,19 +207,9 @@ def test_a_link_cannot_leave_the_root(tmp_path, source):
     assert not any((tmp_path / "outside").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("sftp://me:secret@host/rounds", "comes with secrets"),
-        ("s3://bucket/rounds?secret=x", "comes with secrets"),
-        ("ftps9://host/x", "ftps9"),
-    ],
-)
-def test_urls_that_cannot_be_used_are_refused_without_telling_secrets(url, message):
-    with pytest.raises(ConfigError, match=message) as caught:
-        Storage(url)
-    assert "me:secret" not in str(caught.value)
-    assert "secret=x" not in str(caught.value)
+def test_an_unknown_protocol_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"ftps9://host/x: .* brings sftp and s3"):
+        Storage("ftps9://host/x")
 
 
 def test_a_server_with_an_unknown_key_is_not_trusted(tmp_path, monkeypatch, source):
