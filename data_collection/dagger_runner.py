@@ -164,10 +164,14 @@ class DaggerRunner:
 def main(arguments: Sequence[str]) -> int:
     """Run an experiment, or the lines of a sweep, and return the exit code."""
     args = _parser().parse_args(arguments)
-    runs = read_sweep(args.sweep, args.index)
+    # All of them, before the first one takes its hours.
+    runs = [
+        load_config(args.dagger_config, DaggerConfig, [*args.set, *overrides])
+        for overrides in read_sweep(args.sweep, args.index)
+    ]
     with open_backend(args) as backend:
-        for overrides in runs:
-            _run(load_config(args.dagger_config, DaggerConfig, [*args.set, *overrides]), backend)
+        for loaded in runs:
+            _run(loaded, backend)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from trainer.config import as_overrides
@@ -17,8 +18,8 @@ def read_sweep(path: Path | None, index: int | None = None) -> list[list[str]]:
         index: Return this run alone; 0 is the first. Empty lines do not count.
 
     Raises:
-        ConfigError: A line is no object, or has no ``save_dir`` of its own, or there is no such
-            run.
+        ConfigError: A line is no object, or has no ``save_dir`` of its own; there is no run, or no
+            such run.
     """
     if path is None:
         if index is not None:
@@ -27,6 +28,8 @@ def read_sweep(path: Path | None, index: int | None = None) -> list[list[str]]:
     if not path.is_file():
         raise ConfigError(f"--sweep: no file {path}; check the path")
     runs = _read_lines(path)
+    if not runs:
+        raise ConfigError(f"--sweep: {path} holds no run; write a JSON object a line")
     if index is None:
         return runs
     if not 0 <= index < len(runs):
@@ -49,7 +52,8 @@ def _read_lines(path: Path) -> list[list[str]]:
                 f'{path}:{number}: expected an object of dotted overrides with a "save_dir", so '
                 f"that runs do not share a folder, got {line.strip()}"
             )
-        first = folders.setdefault(str(values["save_dir"]), number)
+        folder = os.path.normpath(Path(str(values["save_dir"])).expanduser())
+        first = folders.setdefault(folder, number)
         if first != number:
             raise ConfigError(f"{path}:{number}: its save_dir is that of line {first} already")
         runs.append(as_overrides(values))

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from data_collection import dagger_runner
 from data_collection.dagger.sweep import read_sweep
 from trainer.errors import ConfigError
 
@@ -39,12 +42,28 @@ def test_an_index_chooses_one_run(file, index):
         ("{", None, r"sweep.jsonl:1: expected a JSON object a line"),
         ('{"n_rounds": 2}', None, r'sweep.jsonl:1: .* with a "save_dir"'),
         (LINES + '{"save_dir": "runs/a"}', None, r"sweep.jsonl:4: its save_dir is that of line 1"),
+        (LINES + '{"save_dir": "./runs//a/"}', None, r"sweep.jsonl:4: its save_dir is that of"),
+        ("\n", None, r"sweep.jsonl holds no run"),
+        ("", 0, r"sweep.jsonl holds no run"),
     ],
 )
 def test_what_cannot_be_run_is_refused(file, text, index, message):
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_sweep(file, index)
+
+
+def test_a_typo_in_the_last_line_is_found_before_the_first_run(tmp_path):
+    sweep = tmp_path / "sweep.jsonl"
+    runs = [
+        {"save_dir": str(tmp_path / "a"), "teacher.type": "nobody"},  # found when it is built
+        {"save_dir": str(tmp_path / "b"), "n_round": 2},
+    ]
+    sweep.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    yaml = "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml"
+    with pytest.raises(ConfigError, match=r"n_round: unknown key.*n_rounds"):
+        dagger_runner.main(["--dagger_config", yaml, "--sweep", str(sweep)])
+    assert list(tmp_path.iterdir()) == [sweep]
 
 
 def test_an_index_needs_a_sweep(tmp_path):
