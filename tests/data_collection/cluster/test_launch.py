@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -117,6 +118,35 @@ def test_rays_own_launcher_starts_more_teachers_than_renderers_with_tokens():
         teachers = int(re.search(r'"teacher": (\d+)', command)[1])
         renderers = re.search(r'"renderer": (\d+)', command)
         assert teachers > int(renderers[1] if renderers else 0)
+
+
+def test_a_slurm_job_ends_when_a_part_of_the_cluster_does_not_start(tmp_path):
+    """What Slurm brings is played by a few lines, so that the template runs without it."""
+    commands = {
+        "scontrol": "echo node1 node2 | tr ' ' '\\n'",
+        "getent": "echo 127.0.1.1 $2; echo 192.0.2.7 $2",
+        "srun": 'echo "$@"; exit 2',
+    }
+    for name, line in commands.items():
+        path = tmp_path / name
+        path.write_text(f"#!/bin/bash\n{line}\n")
+        path.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_SUBMIT_DIR": str(ROOT),
+    }
+    job = subprocess.run(
+        ["bash", str(TEMPLATES / "slurm.sh"), "dagger.yaml"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert job.returncode == 1
+    assert "--nodelist=node1" in job.stdout
+    assert "--host 192.0.2.7 --port 6379" in job.stdout
+    assert job.stderr == "a part of the cluster has ended, see above\n"
 
 
 @needs_ray
