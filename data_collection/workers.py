@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from types import TracebackType
 
 from data_collection.player import Breakdown, Message, Outcome, Ready, capacity, work
-from data_collection.retries import Retries
+from data_collection.round_pool import RoundPool
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
@@ -33,13 +31,11 @@ _STUDENT_MODULES = ("trainer.acting", "trainer.planner")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class WorkerPool:
+class WorkerPool(RoundPool):
     """Workers that take jobs and report outcomes, in no particular order.
 
     A worker that is killed is replaced, and its jobs are done again; a job with which workers
-    break down more than ``max_retries`` times is given up. Use it as a context manager; on
-    entering, ``recorded`` becomes what the workers say about their environment, and ``longest``
-    the steps of its longest possible episode.
+    break down more than ``max_retries`` times is given up.
 
     Args:
         loaded: The round's configuration.
@@ -54,6 +50,7 @@ class WorkerPool:
     def __init__(
         self, loaded: Loaded[CollectConfig], folder: Path, workers: int, *, students: bool
     ) -> None:
+        super().__init__(loaded.config)
         self._loaded = loaded
         self._folder = folder
         self._context = multiprocessing.get_context("forkserver")
@@ -66,27 +63,9 @@ class WorkerPool:
         self._capacity = capacity(loaded.config)
         self._workers: list[_Worker] = []
         self._size = workers
-        self._retries = Retries(loaded.config.max_retries, loaded.config.environments_per_worker)
-        self.recorded: dict[str, object] = {}
-        self.longest = 0
 
-    def __enter__(self) -> WorkerPool:
+    def _open(self) -> None:
         self._workers = [self._start() for _ in range(self._size)]
-        try:
-            while not self.recorded:
-                self._receive()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop()
 
     @property
     def outstanding(self) -> int:
@@ -102,18 +81,6 @@ class WorkerPool:
         """Give a job to the worker that has the fewest."""
         min(self._workers, key=lambda worker: len(worker.jobs)).give(job)
 
-    def outcomes(self, timeout_s: float) -> list[Outcome]:
-        """Wait, then return what is done: nothing only when ``timeout_s`` seconds went by.
-
-        Raises:
-            UserError: A worker reports one.
-        """
-        deadline = time.monotonic() + timeout_s
-        done: list[Outcome] = []
-        while not done and (left_s := deadline - time.monotonic()) > 0:
-            done = self._receive(left_s)
-        return done
-
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
@@ -124,11 +91,10 @@ class WorkerPool:
         theirs.close()  # so that the pipe ends with the worker
         return _Worker(process, ours)
 
-    def _receive(self, timeout_s: float | None = None) -> list[Outcome]:
-        """Wait for one message or death at least, and return the outcomes among them."""
+    def _receive(self, most_s: float) -> list[Outcome]:
         by_connection = {worker.connection: worker for worker in self._workers}
         done: list[Outcome] = []
-        for connection in wait(list(by_connection), timeout_s):
+        for connection in wait(list(by_connection), most_s):
             worker = by_connection[connection]  # type: ignore[index]
             try:
                 message: Message = worker.connection.recv()
@@ -138,9 +104,8 @@ class WorkerPool:
             if isinstance(message, UserError):
                 raise message
             if isinstance(message, Ready):
-                self.recorded, self.longest = message.recorded, message.longest
+                self._note_ready(message)
                 worker.ready = True
-                self._retries.works()
             elif isinstance(message, Breakdown):
                 worker.broke_down = True
                 outcome = self._retries.broke_down(message.job, message.reason)

@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 
 import ray
 from ray.actor import ActorHandle
@@ -24,7 +23,7 @@ from data_collection.cluster.storage import DamagedError
 from data_collection.cluster.teacher_nodes import Lost, TeacherNodes
 from data_collection.cluster.teacher_queue import TeacherQueue
 from data_collection.player import Breakdown, Outcome, Ready
-from data_collection.retries import Retries
+from data_collection.round_pool import RoundPool
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
@@ -40,13 +39,11 @@ _NAME_FREE_WITHIN_S = 60.0
 """A runner that was killed keeps its queue's name until the cluster has noticed."""
 
 
-class RayPool:
+class RayPool(RoundPool):
     """Teacher nodes on a cluster that take jobs from a queue, and report outcomes.
 
     A node that dies or hangs is replaced, and its jobs go back to the queue; a job with which
-    nodes break down more than ``max_retries`` times is given up. Use it as a context manager; on
-    entering, ``recorded`` becomes what the nodes say about their environment, and ``longest`` the
-    steps of its longest possible episode.
+    nodes break down more than ``max_retries`` times is given up.
 
     Args:
         loaded: The round's configuration.
@@ -59,41 +56,30 @@ class RayPool:
     """
 
     def __init__(self, loaded: Loaded[CollectConfig], folder: Path) -> None:
+        super().__init__(loaded.config)
         self._loaded = loaded
         self._config = loaded.config
         self._storage = RoundStorage(loaded.config, folder)
-        self._retries = Retries(loaded.config.max_retries, loaded.config.environments_per_worker)
+        self._renderers = RenderNodes(loaded.config)
+        self._nodes = TeacherNodes(loaded.config)
+        self._stack = ExitStack()
+        """Ends what was started, in the reverse order."""
         self._progress = Progress(loaded.config.cluster.report_every_s)
         self._jobs: dict[str, RolloutJob] = {}
         self._unsent: list[RolloutJob] = []
         self._copies: dict[Future[None], Outcome] = {}
-        self.recorded: dict[str, object] = {}
-        self.longest = 0
 
-    def __enter__(self) -> RayPool:
-        self._renderers = RenderNodes(self._config)
-        order = self._order()
-        self._nodes = TeacherNodes(self._config)
+    def _open(self) -> None:
+        self._stack.callback(self._storage.close)
         self._queue = _new_queue(self._config.cluster.teacher_queue_name)
-        try:
-            self._generation = text_of(self._queue.put.remote([]))
-            self._storage.bring_strays()
-            names = self._renderers.start(order.model_dump_json())
-            self._nodes.hire(order.model_copy(update={"renderers": names}).model_dump_json())
-            while not self.recorded:
-                self._receive(_NEWS_WAIT_S)
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop()
+        self._stack.callback(ray.kill, self._queue)
+        self._generation = text_of(self._queue.put.remote([]))
+        self._storage.bring_strays()
+        order = self._order()
+        self._stack.callback(self._renderers.stop)
+        names = self._renderers.start(order.model_dump_json())
+        self._stack.callback(self._dismiss)
+        self._nodes.hire(order.model_copy(update={"renderers": names}).model_dump_json())
 
     @property
     def outstanding(self) -> int:
@@ -110,20 +96,9 @@ class RayPool:
         self._jobs[job.id] = job
         self._unsent.append(job)
 
-    def outcomes(self, timeout_s: float) -> list[Outcome]:
-        """Wait, then return what is done: nothing only when ``timeout_s`` seconds went by.
-
-        Raises:
-            UserError: A node reports one, or nodes keep dying.
-        """
-        deadline = time.monotonic() + timeout_s
-        done: list[Outcome] = []
-        while not done and (left_s := deadline - time.monotonic()) > 0:
-            done = self._receive(min(left_s, _COPY_WAIT_S if self._copies else _NEWS_WAIT_S))
-        return done
-
-    def _receive(self, wait_s: float) -> list[Outcome]:
+    def _receive(self, most_s: float) -> list[Outcome]:
         """Wait for news, mend what they tell of, and return the outcomes that are complete."""
+        wait_s = min(most_s, _COPY_WAIT_S if self._copies else _NEWS_WAIT_S)
         self._send()
         news = parse(QueueNews, text_of(self._queue.news.remote(wait_s)))
         if news.generation != self._generation:
@@ -159,8 +134,7 @@ class RayPool:
             raise message
         self._nodes.hear(name, message)
         if isinstance(message, Ready):
-            self._retries.works()
-            self.recorded, self.longest = message.recorded, message.longest
+            self._note_ready(message)
             return []
         if isinstance(message, Breakdown):
             return self._broken(message.job, message.reason)
@@ -221,12 +195,13 @@ class RayPool:
         return outcome
 
     def _stop(self) -> None:
+        self._stack.close()
+
+    def _dismiss(self) -> None:
+        """End the nodes, giving those that play nothing the time to leave by themselves."""
         with suppress(RayError):
             ray.get(self._queue.close.remote(), timeout=_CLOSE_WITHIN_S)
         self._nodes.stop()
-        self._renderers.stop()
-        ray.kill(self._queue)
-        self._storage.close()
 
     def _order(self) -> RoundOrder:
         """Return what the nodes must know of the round."""
