@@ -30,8 +30,10 @@ ROOT = Path(__file__).parents[1]
 DAGGER = ROOT / "experiment_training" / "dagger"
 
 BUDGETS = (1000, 3000, 10000)
-ROUNDS = (2000, 3500, 3500)
-"""Labels of DAgger's rounds, after a first one of demonstrations as small as the first budget."""
+DEMONSTRATED = 3000
+"""Labels of DAgger's first round: a student that is lost most of the time visits little of use."""
+ROUNDS = (3500, 3500)
+"""Labels of its further rounds."""
 STEPS = 9000
 """Gradient steps of every training, whatever the number of labels: 10,000 labels want them all."""
 DISTURBANCE = {"noise": 0.3, "push": 1.0, "push_every": 40, "push_steps": 5}
@@ -44,6 +46,8 @@ TASKS = {
     "push, disturbed": {"disturbance": DISTURBANCE},
 }
 """Meta-World tasks, and the parameters of their environment."""
+_NEAR = 1.3
+"""Times a budget, beyond which a point no longer counts at it: the last episode is whole."""
 LABEL_EVERY = 8
 """Steps between labelled states of on-policy rounds."""
 
@@ -116,7 +120,7 @@ def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Poi
 def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
     """Yield the trials on Meta-World: cloning at each further budget, DAgger that passes them."""
     config = DAGGER / "peg_insert_side" / "exp1" / "dagger.yaml"
-    first, rounds = (200, [200]) if quick else (BUDGETS[0], ROUNDS)
+    first, rounds = (200, [200]) if quick else (DEMONSTRATED, ROUNDS)
     budgets = (200, 400) if quick else BUDGETS
     quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 4}
     chosen = list(TASKS.items())[: 1 if quick else None]
@@ -131,7 +135,9 @@ def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
             "train.set": {"train.steps": STEPS, "train.save_every": STEPS},
             **(quickly if quick else {}),
         }
-        for budget in budgets[1:]:
+        for budget in budgets:
+            if budget == first:  # what DAgger's first round is
+                continue
             cloning = common | {"n_rounds": 0, "phase1.min_steps": budget}
             yield Trial(task, f"BC {budget}", seed, config, cloning)
         dagger = common | {
@@ -175,7 +181,7 @@ def _course_config(task: str) -> Path:
 def budget_rows(found: Sequence[Point], budgets: Sequence[int]) -> list[Row]:
     """Return a row for each task and budget: the mean over seeds, and the spread, of both methods.
 
-    A DAgger experiment counts at a budget with the first round that reaches it.
+    A DAgger experiment counts at a budget with the round that reaches it, if there is one.
     """
     rows: list[Row] = []
     for task in dict.fromkeys(p.task for p in found):
@@ -186,19 +192,22 @@ def budget_rows(found: Sequence[Point], budgets: Sequence[int]) -> list[Row]:
                     [p for p in found if (p.task, p.method) == (task, method)], budget
                 )
                 scores = [p.score for p in reached]
-                row[method] = round(statistics.mean(scores), 3)
-                row[f"{method} ±"] = round(statistics.pstdev(scores), 3)
-                row[f"{method} queries"] = round(statistics.mean(p.queries for p in reached))
+                row[method] = round(statistics.mean(scores), 3) if scores else None
+                row[f"{method} ±"] = round(statistics.pstdev(scores), 3) if scores else None
+                row[f"{method} queries"] = (
+                    round(statistics.mean(p.queries for p in reached)) if scores else None
+                )
+                row[f"{method} seeds"] = len(scores)
             row["teacher"] = round(next(p.teacher for p in found if p.task == task), 3)
             rows.append(row)
     return rows
 
 
 def _at_budget(found: Sequence[Point], budget: int) -> list[Point]:
-    """Return each seed's point with the fewest labels that are not fewer than the budget."""
+    """Return each seed's point with the fewest labels of those that just pass the budget."""
     best: dict[int, Point] = {}
     for point in sorted(found, key=lambda p: p.labels):
-        if point.labels >= budget:
+        if budget <= point.labels < _NEAR * budget:
             best.setdefault(point.seed, point)
     return list(best.values())
 

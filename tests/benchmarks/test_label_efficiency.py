@@ -39,6 +39,12 @@ def test_a_budget_counts_with_the_first_round_that_reaches_it(study):
     assert first["DAgger queries"] == 2 * 1050
 
 
+def test_a_budget_that_no_round_has_just_passed_stays_empty(study):
+    found = [*points(study, "BC", (1010, 0.5)), *points(study, "DAgger", (3050, 0.9))]
+    (row,) = study.budget_rows(found, [1000])
+    assert (row["BC"], row["DAgger"], row["DAgger seeds"]) == (0.5, None, 0)
+
+
 def test_labels_needed_are_those_of_the_first_good_round(study):
     found = [
         *points(study, "BC", (200, 0.5), (1000, 0.96), (2000, 0.9)),
