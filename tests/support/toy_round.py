@@ -6,9 +6,9 @@ from pathlib import Path
 import yaml
 
 # Seeds that are divisible by 4 fail. The first episode with seed 6 sends its process a signal when
-# asked to, once; the third step of seed ``breaks`` raises, always; what seed ``blind`` sees is no
-# number; as long as the file ``full`` exists, no file may grow beyond 2,000 bytes. The first
-# toy that is built with ``stuck`` hangs.
+# asked to, once, or sleeps when the signal is 0; the third step of seed ``breaks`` raises, always;
+# what seed ``blind`` sees is no number; as long as the file ``full`` exists, no file grows beyond
+# 2,000 bytes. The first toy that is built with ``stuck`` hangs.
 TOY = """
 import os, resource, signal, time
 from pathlib import Path
@@ -45,6 +45,8 @@ class Toy(Environment):
         if self.kill and seed == 6 and not self.kill.exists():
             self.kill.touch()
             os.kill(os.getpid(), self.signal_number)
+            if not self.signal_number:
+                time.sleep(1000)
         if self.full:
             _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000 if self.full.exists() else most, most))
