@@ -39,12 +39,20 @@ class _Node:
     """At having nodes that get ready; those that were hired together are one."""
     heard: float | None = None
     """When that was first the case."""
-    seen: float = 0.0
-    """When the queue last knew of it."""
+    unknown: float | None = None
+    """Since when the queue, a new one, has not heard of it."""
     machine: str = ""
     ready: bool = False
     broke_down: bool = False
     """Whether it says itself why it ends, and of which job."""
+
+    def note(self, news: TeacherNews | None) -> None:
+        now = time.monotonic()
+        if news is None:
+            self.unknown = self.unknown or now
+        else:
+            self.heard, self.unknown = self.heard or now, None
+            self.machine = news.beat.machine
 
 
 @dataclass(frozen=True)
@@ -121,10 +129,7 @@ class TeacherNodes:
         ended, _ = ray.wait(lives, num_returns=len(lives), timeout=0)
         lost = []
         for name, node in list(self._nodes.items()):
-            if name in news:
-                node.seen = time.monotonic()
-                node.heard = node.heard or node.seen
-                node.machine = news[name].beat.machine
+            node.note(news.get(name))
             died = _death(node.life) if node.life in ended else None
             # A node that ends by itself has reported why, though the report may not be here yet.
             by_itself = node.life in ended and died is None
@@ -177,7 +182,7 @@ class TeacherNodes:
         cluster, now = self._config.cluster, time.monotonic()
         if node.heard is None:
             return None  # it waits for room
-        silent_s = news.silent_s if news else now - node.seen
+        silent_s = news.silent_s if news else now - (node.unknown or now)
         if silent_s > cluster.heartbeat_timeout_s:
             return f"a node was silent for {silent_s:.0f} s (heartbeat_timeout_s)"
         if not node.ready and now - node.heard > cluster.start_timeout_s:
