@@ -52,7 +52,9 @@ def _load_triton_before_mesa() -> None:
 def _new_context(backend: Backend, height: int, width: int) -> OpenGLContext:
     """Return a new context, current; raise UserError when the driver cannot make one."""
     try:
-        context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+        kind = importlib.import_module(f"mujoco.{backend}").GLContext
+        kind._context = None  # its __del__ asks for it even where __init__ did not get so far
+        context = kind(width, height)
         context.make_current()
     except Exception as error:  # drivers and PyOpenGL fail in many ways
         raise UserError(
