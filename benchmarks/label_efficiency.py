@@ -10,12 +10,10 @@ and started again, the command goes on where it was.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,11 +21,9 @@ import matplotlib
 
 matplotlib.use("Agg")  # no display
 
-from common import Row, parser, report, run_logged, versions
+from common import ROOT, Row, parser, report, versions
+from dagger_trials import COURSE, Trial, config_of, expert_of, run_all
 from matplotlib.figure import Figure
-
-ROOT = Path(__file__).parents[1]
-DAGGER = ROOT / "experiment_training" / "dagger"
 
 BUDGETS = (1000, 3000, 10000)
 DEMONSTRATED = 3000
@@ -50,38 +46,7 @@ _NEAR = 1.3
 """Times a budget, beyond which a point no longer counts at it: the last episode is whole."""
 LABEL_EVERY = 8
 """Steps between labelled states of on-policy rounds."""
-
-COURSE = {"hopper": "Hopper", "half_cheetah": "HalfCheetah", "ant": "Ant", "humanoid": "Humanoid"}
-"""Tasks of the course, and the name of the expert's file."""
 COURSE_BUDGETS = (200, 500, 1000, 2000, 5000)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One DAgger experiment of the study."""
-
-    task: str
-    method: str
-    seed: int
-    config: Path
-    settings: dict[str, object]
-    begins_as_cloning: bool = False
-    """Whether round 0 is what cloning with the same labels would be."""
-
-    @property
-    def name(self) -> str:
-        """Return the name of its folder."""
-        words = f"{self.task} {self.method} {self.seed}".replace(",", "").split()
-        return "_".join(words)
-
-    def run(self, work: Path) -> dict[str, object]:
-        """Return the experiment's ``summary.json``, made now or found."""
-        folder = work / self.name
-        settings = {**self.settings, "save_dir": str(folder), "seed": self.seed, "workers": 1}
-        script = ROOT / "data_collection" / "dagger_runner.py"
-        command = [script, "--dagger_config", self.config]
-        run_logged(command, settings, folder.with_suffix(".log"))
-        return json.loads((folder / "summary.json").read_text())
 
 
 @dataclass(frozen=True)
@@ -119,7 +84,7 @@ def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Poi
 
 def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
     """Yield the trials on Meta-World: cloning at each further budget, DAgger that passes them."""
-    config = DAGGER / "peg_insert_side" / "exp1" / "dagger.yaml"
+    config = config_of("peg_insert_side")
     first, rounds = (200, [200]) if quick else (DEMONSTRATED, ROUNDS)
     budgets = (200, 400) if quick else BUDGETS
     quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 4}
@@ -153,9 +118,9 @@ def course_trials(experts: Path, seeds: int, quick: bool) -> Iterator[Trial]:
     """Yield the trials on the course's tasks: cloning at each budget, DAgger in small rounds."""
     budgets = (200, 400) if quick else COURSE_BUDGETS
     quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 1}
-    for task, file in list(COURSE.items())[: 1 if quick else None]:
+    for task in list(COURSE)[: 1 if quick else None]:
         common: dict[str, object] = {
-            "teacher.params.path": str((experts / f"{file}.pkl").resolve()),
+            "teacher.params.path": expert_of(task, experts),
             "phase1.sources": [{}],  # the expert, undisturbed, for both
             **(quickly if quick else {}),
         }
@@ -163,7 +128,7 @@ def course_trials(experts: Path, seeds: int, quick: bool) -> Iterator[Trial]:
             for budget in budgets:
                 steps = {"phase1.min_steps": budget, "phase1.max_steps": min(budget, 1000)}
                 cloning = common | steps | {"n_rounds": 0}
-                yield Trial(task, f"BC {budget}", seed, _course_config(task), cloning)
+                yield Trial(task, f"BC {budget}", seed, config_of(task), cloning)
             dagger = common | {
                 "n_rounds": 1 if quick else 10,
                 "phase1.min_steps": 200,
@@ -171,11 +136,7 @@ def course_trials(experts: Path, seeds: int, quick: bool) -> Iterator[Trial]:
                 "phase2.min_steps": [200, 200, 200, 200, 500, 500, 500, 1000, 1000, 1000],
                 "phase2.max_steps": 1000,
             }
-            yield Trial(task, "DAgger", seed, _course_config(task), dagger)
-
-
-def _course_config(task: str) -> Path:
-    return DAGGER / task / "exp1" / "dagger.yaml"
+            yield Trial(task, "DAgger", seed, config_of(task), dagger)
 
 
 def budget_rows(found: Sequence[Point], budgets: Sequence[int]) -> list[Row]:
@@ -278,9 +239,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     chosen = [trial for trial in trials if args.only in trial.name]
     score = "success" if args.study == "meta_world" else "return"
-    with ThreadPoolExecutor(args.jobs) as pool:
-        summaries = pool.map(lambda trial: trial.run(args.work / args.study), chosen)
-        found = [p for t, s in zip(chosen, summaries, strict=True) for p in points(t, s, score)]
+    summaries = run_all(chosen, args.work / args.study, args.jobs)
+    found = [p for t, s in zip(chosen, summaries, strict=True) for p in points(t, s, score)]
     if args.study == "course":
         rows = needed_rows(found)
     else:
