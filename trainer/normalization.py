@@ -67,8 +67,9 @@ class AffineNormalizer(Normalizer):
             (self.action_shift, self.action_scale, ACTION, config.action),
         ):
             new_shift, new_scale = _affine(self.statistics[key], mode, config.std_floor)
-            shift.copy_(new_shift)
-            scale.copy_(new_scale)
+            # From memory that is not pinned the values are taken at once, though nobody waits.
+            shift.copy_(new_shift, non_blocking=True)
+            scale.copy_(new_scale, non_blocking=True)
 
     def normalize(self, batch: Batch) -> Batch:
         """Return a copy of ``batch`` with normalised state and, if present, action."""

@@ -42,7 +42,9 @@ class RunningStatistics:
         # Sums can be added up over the ranks; a device's own are made into float64 there.
         sums = self._ranks.all_reduce_sum(torch.stack([mean, variance + mean.square()]))
         extremes = self._ranks.all_reduce_max(torch.stack([-low.double(), high.double()]))
-        block_mean, block_square = (sums / self._ranks.world_size).cpu()
+        means = sums / self._ranks.world_size
+        # In one piece: the host waits for a GPU once.
+        block_mean, block_square, negative_low, high = torch.cat([means, extremes]).cpu()
         count = len(rows_nf) * self._ranks.world_size
         # Chan, Golub & LeVeque (1983): merge two sets' means and sums of squared deviations.
         total, difference = self.count + count, block_mean - self.mean
@@ -50,8 +52,8 @@ class RunningStatistics:
         self.m2 = self.m2 + block_m2 + difference.square() * self.count * count / total
         self.mean = self.mean + difference * count / total
         self.count = total
-        self.low = torch.minimum(self.low, -extremes[0].cpu())
-        self.high = torch.maximum(self.high, extremes[1].cpu())
+        self.low = torch.minimum(self.low, -negative_low)
+        self.high = torch.maximum(self.high, high)
 
     def start_from(self, statistics: FeatureStatistics) -> None:
         """Count what others have seen as seen; statistics of nothing change nothing."""

@@ -13,6 +13,20 @@ def test_iterations_are_measured_with_and_without_aggregation(results):
 
 
 @pytest.mark.slow
+def test_a_gpu_is_measured_and_profiled_or_the_cpu_in_its_place(results, tmp_path):
+    words = "exp2, 4,096 environments"
+    rows = results("distillation_gpu.py", "--only", words, "--profile", str(tmp_path / "profile"))
+    assert rows.keys() == {words, f"{words}, the teacher acts"}
+    for row in rows.values():
+        assert row["steps/s"] < min(row["collection/s"], row["learning/s"])
+        if "waits, iteration" in row:
+            assert row["waits, environment steps"] == row["waits, learning steps"] == 0
+    text = (tmp_path / "profile").read_text()
+    assert "\n23 environment steps" in text
+    assert "\n15 learning steps" in text
+
+
+@pytest.mark.slow
 def test_the_ring_is_measured_beside_a_plain_one(results):
     rows = results("replay_buffer.py", "--without-peers")
     assert len(rows) == 2
