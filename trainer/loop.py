@@ -20,6 +20,7 @@ from trainer.guard import GradientGuard
 from trainer.interfaces import ACTION, Batch, LossOutput, Progress
 from trainer.memory import keep_freed_memory
 from trainer.meter import Meter
+from trainer.ops import to_device
 from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_groups
 from trainer.progress import progress_bar
 from trainer.review import Reviewer
@@ -201,7 +202,7 @@ class TrainLoop:
         start = time.perf_counter()
         batch = next(batches)
         self.meter.wait_s += time.perf_counter() - start
-        batch = {k: v.to(self.ranks.device, non_blocking=True) for k, v in batch.items()}
+        batch = {key: to_device(value, self.ranks.device) for key, value in batch.items()}
         for augment in self.run.augmentations:
             batch = augment(batch, self.generator)
         return batch

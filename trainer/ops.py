@@ -18,6 +18,17 @@ def masked_mean(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     return total / weight.clamp(min=1), weight
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on a device; the host does not wait for the copy, nor for earlier work.
+
+    A copy from memory that is not pinned may wait for all that the GPU has still to do, once it is
+    larger than some 64 kB.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # itself where it is pinned; torch keeps the pages for reuse
+    return tensor.to(device, non_blocking=True)
+
+
 def randn_rows(
     shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device
 ) -> Tensor:

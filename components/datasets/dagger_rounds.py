@@ -41,6 +41,7 @@ from trainer.interfaces import (
     FeatureStatistics,
     Interface,
 )
+from trainer.ops import to_device
 from trainer.registry import datasets
 
 _log = logging.getLogger(__name__)
@@ -201,7 +202,7 @@ class DaggerRounds(Dataset):
                 key: decoded(key, source, self._rows[key], self._interface, self._blocks)
                 for key, source in stored.items()
             }
-        self._blocks.pinned = device.type == "cuda" and self._home.type == "cpu"
+        self._blocks.pinned = device.type == "cuda"  # JPEG frames leave the CPU wherever they lie
         self._sources = {key: source.to(self._home) for key, source in self._sources.items()}
 
     def __getstate__(self) -> Mapping[str, object]:
@@ -219,7 +220,7 @@ class DaggerRounds(Dataset):
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(array)
-        return tensor if self._home.type == "cpu" else tensor.to(self._home, non_blocking=True)
+        return tensor if self._home.type == "cpu" else to_device(tensor, self._home)
 
 
 def _check_chunk(rounds: Sequence[SealedRound], chunk: int) -> None:

@@ -13,6 +13,7 @@ from components.datasets.row_sources import Part, RowSource, StoredRows
 from data_collection.episodes.jpeg import decode_frame
 from data_collection.episodes.schema import JPEG_DATA, JPEG_OFFSETS
 from trainer.errors import DataError
+from trainer.ops import to_device
 
 _MILLIMETRES = 1000.0
 
@@ -54,7 +55,7 @@ class JpegFrames(RowSource):
                 target[...] = decode_frame(data).transpose(2, 0, 1)
             except ValueError as error:  # another size does not fit either
                 raise DataError(f"{self._place(row)} is not a whole JPEG: {error}") from error
-        return out.to(self._device, non_blocking=True)
+        return to_device(out, self._device)
 
     def _place(self, row: int) -> str:
         """Return the file and the frame of a row, for messages."""

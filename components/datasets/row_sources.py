@@ -18,6 +18,7 @@ from torch import Tensor
 from components.datasets.blocks import LARGE, BlockPool
 from data_collection.episodes import EpisodeError, Extents, SealedRound
 from trainer.errors import DataError
+from trainer.ops import to_device
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class ResidentRows(StoredRows):
             # Rows are in range by construction; "clip" spares numpy a buffered copy.
             return torch.from_numpy(array.take(rows_bn, axis=0, mode="clip"))
         shape = (*rows_bn.shape, *flat.shape[1:])
-        rows = torch.from_numpy(rows_bn).to(flat.device, non_blocking=True).view(-1)
+        rows = to_device(torch.from_numpy(rows_bn), flat.device).view(-1)
         if array is None:
             return flat.index_select(0, rows).view(shape)
         out = self._blocks.empty(shape, flat.dtype)

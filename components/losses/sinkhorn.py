@@ -39,4 +39,7 @@ def sinkhorn(
         torch.cat([2**0.5 * chunk.float().flatten(1), state], dim=-1)
         for chunk in (predicted_bha, target_bha)
     ]
-    return SamplesLoss("sinkhorn", p=2, blur=blur, scaling=scaling, backend="tensorized")(*clouds)
+    divergence = SamplesLoss("sinkhorn", p=2, blur=blur, scaling=scaling, backend="tensorized")
+    # |x - y|² comes from a product of matrices, which autocast would round by more than the blur.
+    with torch.autocast(predicted_bha.device.type, enabled=False):
+        return divergence(*clouds)

@@ -109,7 +109,8 @@ class NSVQCodebook(nn.Module):
     @torch.no_grad()
     def _count(self, index_b: Tensor) -> None:
         """Count what all ranks chose."""
-        counts = torch.bincount(index_b, minlength=len(self.usage))
+        # Not bincount: it asks the device for the largest index, and the host would wait.
+        counts = torch.zeros_like(self.usage).scatter_add_(0, index_b, torch.ones_like(index_b))
         if dist.is_initialized():
             dist.all_reduce(counts)
         self.usage += counts

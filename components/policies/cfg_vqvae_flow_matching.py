@@ -128,12 +128,12 @@ class CFGVQVAEFlowMatching(Policy):
         prior = F.cross_entropy(logit_bk, code_b)
         commitment = quantized.error_b.mean()
         total = output.loss + self.commitment_weight * commitment + self.prior_weight * prior
-        used = (torch.bincount(quantized.index_b, minlength=logit_bk.shape[1]) > 0).sum().float()
+        used_k = torch.zeros_like(logit_bk[0]).index_fill_(0, quantized.index_b, 1.0)
         metrics = {
             "velocity": output.loss,
             "commitment": commitment,
             "prior": prior,
-            "codes_used": used,
+            "codes_used": used_k.sum(),
         }
         return LossOutput(total, output.weight, metrics)
 
@@ -154,9 +154,9 @@ class CFGVQVAEFlowMatching(Policy):
     def after_step(self, progress: Progress, optimizer: OptimizerView) -> None:
         """Move dead codes, and the posterior's moving average."""
         self.codebook.replace_dead(progress.step, optimizer.reset_rows)
-        target = self.components["posterior_target"].parameters()
-        for slow, fast in zip(target, self.latent.posterior.parameters(), strict=True):
-            slow.lerp_(fast, 1 - self.target_decay)
+        slow = tuple(self.components["posterior_target"].parameters())
+        fast = tuple(self.latent.posterior.parameters())
+        torch._foreach_lerp_(slow, fast, 1 - self.target_decay)
 
     def pictures(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """Return how often each code is chosen, and what guidance does to the error."""

@@ -35,3 +35,11 @@ def test_its_gradient_pulls_predictions_to_their_targets():
     predicted = torch.tensor([[[9.0]], [[1.0]]], requires_grad=True)
     sinkhorn(predicted, target, torch.zeros(2, 1)).backward()
     assert predicted.grad.flatten().sign().tolist() == [-1, 1]  # to the nearer target each
+
+
+def test_autocast_does_not_round_the_distances():
+    predicted, target, state = map(torch.tensor, clouds())
+    near = target + 0.01 * predicted
+    expected = sinkhorn(near, target, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sinkhorn(near, target, state), expected)

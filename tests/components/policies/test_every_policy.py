@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from components.policies.variational_flow_matching_policy import VariationalFlowMatchingPolicy
+from tests.support.host_reads import HostReads
 from trainer.interfaces import ACTION, ACTION_IS_PAD, STATE, Progress
 
 
@@ -14,6 +16,14 @@ def test_every_trainable_parameter_gets_a_gradient(policy, batch):
     policy(batch, progress()).loss.backward()
     trainable = [(n, p) for n, p in policy.named_parameters() if p.requires_grad]
     assert [n for n, p in trainable if p.grad is None or not p.grad.any()] == []
+
+
+def test_a_gpu_would_never_wait_for_the_host_in_a_train_step(policy, batch):
+    with HostReads() as reads:
+        policy(batch, progress()).loss.backward()
+    # Sinkhorn's iterations, of which geomloss makes as many as the clouds' extent asks for.
+    transport = isinstance(policy, VariationalFlowMatchingPolicy)
+    assert reads.found == ["aten::_local_scalar_dense"] * transport
 
 
 def test_every_parameter_and_buffer_lives_in_the_components(policy):
