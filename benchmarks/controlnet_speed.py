@@ -148,7 +148,7 @@ def rows(models: Path, size: int, *, quick: bool, only: str) -> list[Row]:
         )
         alone = generator.generate
         alone([scene(0)])  # warm up
-        runs = [rate(generator, batch, 4 if quick else 32) for _ in range(1 if quick else 3)]
+        runs = [rate(generator, batch, 4 if quick else 16) for _ in range(1 if quick else 3)]
         begin = time.perf_counter()
         alone([scene(i) for i in range(batch)])
         row: Row = {"name": name, "pictures/s": round(median(runs), 2)}
