@@ -22,8 +22,7 @@ from ray.exceptions import RayError
 from data_collection.cluster.actors import find, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, loaded_of, parse, to_report
 from data_collection.cluster.news import Beat, Given, Told
-from data_collection.cluster.render_node import RemoteGenerator
-from data_collection.cluster.schema import ClusterConfig
+from data_collection.cluster.render_node import RemoteGenerator, build_generator
 from data_collection.cluster.storage import Storage
 from data_collection.episodes.writer import episode_path
 from data_collection.player import Message, Outcome, Ready, capacity, play
@@ -51,7 +50,7 @@ class TeacherNode:
         """Play: the whole life of a node. What goes wrong is reported to the queue."""
         order = self._order
         loaded = loaded_of(order)
-        generator = self._generator(loaded.config.cluster)
+        generator = self._generator(loaded)
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="teacher_")))
             folder = Path(order.folder) if order.folder else scratch / "round"
@@ -66,13 +65,14 @@ class TeacherNode:
                 return
             play(loaded, folder, channel, generator)
 
-    def _generator(self, cluster: ClusterConfig) -> RemoteGenerator | None:
+    def _generator(self, loaded: Loaded[CollectConfig]) -> RemoteGenerator | None:
         """Return the render nodes, None when there are none: then pictures are generated here."""
         names = self._order.renderers
         if not names:
             return None
         first = int(self._name.rpartition("_")[2])
-        return RemoteGenerator(names, first, cluster.render.timeout_s)
+        timeout_s = loaded.config.cluster.render.timeout_s
+        return RemoteGenerator(names, first, timeout_s, lambda: build_generator(loaded))
 
 
 class QueueChannel:
