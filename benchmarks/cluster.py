@@ -222,7 +222,7 @@ class Measuring:
         rows: list[Row] = []
         for nodes in SIMULATED_NODES[:3] if self._quick else SIMULATED_NODES:
             outcome = simulate(
-                durations, nodes, copiers=4, prefetched=3, simulated_s=40 * float(np.mean(rollouts))
+                durations, nodes, copiers=4, prefetched=6, simulated_s=40 * float(np.mean(rollouts))
             )
             rows.append(
                 {

@@ -179,8 +179,9 @@ def _read_with_defaults(
 
 def _overridden(tree: Tree, marks: Marks, override: str) -> Marks:
     """Set one ``a.b=value`` in ``tree``; return the marks with the override as its source."""
-    source = f"--set {override}"
     key, equals, text = override.partition("=")
+    # Without the value, which may hold what nobody should read in a log; a key has no colon.
+    source = f"--set {key.partition(':')[0]}"
     if not equals or not parse_key(key):
         raise ConfigError(f"{source}: expected key=value, for instance train.epochs=10")
     value, _ = parse_yaml(text, source)

@@ -116,6 +116,7 @@ class Launch:
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
             "--disable-usage-stats",
+            "--include-log-monitor=false",  # runners do not ask for what it sends
             f"--node-ip-address={config.host}",
             f"--num-cpus={processes}",
             f"--resources={json.dumps({name: n for name, n in offered.items() if n})}",

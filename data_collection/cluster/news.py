@@ -1,4 +1,4 @@
-"""What is known of nodes, as JSON; durations add up over a node's whole life."""
+"""What nodes and queue tell each other, as JSON; durations add up over a node's whole life."""
 
 from __future__ import annotations
 
@@ -16,6 +16,32 @@ class Beat(Strict):
     """Waiting for render nodes."""
     machine: str = ""
     """Ray's id of the machine that it runs on."""
+
+
+class Told(Strict):
+    """What a teacher node tells the queue, and asks of it."""
+
+    beat: Beat
+    held: list[str]
+    """Ids of the jobs that it has."""
+    reports: list[str]
+    """Since it told the last time."""
+    done: list[str]
+    """Ids of the jobs that they end."""
+    room: NonNegativeInt
+    """How many jobs more it can hold."""
+    wait_s: NonNegativeFloat
+    """How long it would wait for the first of them."""
+
+
+class Given(Strict):
+    """What the queue answers a teacher node."""
+
+    generation: str
+    """Of the queue: another one has lost all reports."""
+    jobs: list[str]
+    closed: bool
+    """Whether there will be no jobs any more."""
 
 
 class TeacherNews(Strict):

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 _NEWS_WAIT_S = 0.5
 _CLOSE_WITHIN_S = 5.0
-_COPY_WAIT_S = 0.02
+_COPY_WAIT_S = 0.05
 """Between looks at copies that are under way."""
 _NAME_FREE_WITHIN_S = 60.0
 """A runner that was killed keeps its queue's name until the cluster has noticed."""
@@ -73,7 +73,7 @@ class RayPool(RoundPool):
         self._stack.callback(self._storage.close)
         self._queue = _new_queue(self._config.cluster.teacher_queue_name)
         self._stack.callback(ray.kill, self._queue)
-        self._generation = text_of(self._queue.put.remote([]))
+        self._generation = self._exchange([], 0.0).generation
         self._storage.bring_strays()
         order = self._order()
         self._stack.callback(self._renderers.stop)
@@ -99,12 +99,14 @@ class RayPool(RoundPool):
     def _receive(self, most_s: float) -> list[Outcome]:
         """Wait for news, mend what they tell of, and return the outcomes that are complete."""
         wait_s = min(most_s, _COPY_WAIT_S if self._copies else _NEWS_WAIT_S)
-        self._send()
-        news = parse(QueueNews, text_of(self._queue.news.remote(wait_s)))
+        sent = {job.id: job for job in self._unsent if job.id in self._jobs}
+        news = self._exchange(list(sent.values()), wait_s)
+        self._unsent = []
         if news.generation != self._generation:
             _log.warning("the queue was lost: its jobs are put into a new one")
             self._generation = news.generation
-            self._unsent = [job for job in self._jobs.values() if self._is_missing(job)]
+            missing = [job for job in self._jobs.values() if self._is_missing(job)]
+            self._unsent = [job for job in missing if job.id not in sent]
         done: list[Outcome] = []
         for name, report in news.reports:
             done += self._hear(name, report)
@@ -118,14 +120,10 @@ class RayPool(RoundPool):
         self._progress.report(news.nodes, self._renderers.news, len(self._jobs))
         return done
 
-    def _send(self) -> None:
-        """Put what was submitted, or came back, into the queue."""
-        jobs, self._unsent = [job for job in self._unsent if job.id in self._jobs], []
-        if not jobs:
-            return
+    def _exchange(self, jobs: Sequence[RolloutJob], wait_s: float) -> QueueNews:
+        """Put jobs into the queue, and return what it knows, for which one may have to wait."""
         texts = [JobMessage.of(job).model_dump_json() for job in jobs]
-        if text_of(self._queue.put.remote(texts)) != self._generation:
-            self._unsent = jobs  # the news will tell, and everything is put again
+        return parse(QueueNews, text_of(self._queue.news.remote(texts, wait_s)))
 
     def _hear(self, name: str, report: str) -> list[Outcome]:
         """Return the outcomes that follow from a node's report at once."""

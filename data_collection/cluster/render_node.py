@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -91,16 +91,24 @@ class RenderNode:
 class RemoteGenerator(Generator):
     """The render nodes of a round as a generator; callers take turns among them.
 
-    A node that is gone or does not answer is passed over for a while.
+    A node that is gone or does not answer is passed over for a while. Without any, pictures are
+    generated here until one answers again.
 
     Args:
         names: Of the nodes.
         first: Which one is asked first.
         timeout_s: After so many seconds another node is asked; also how long to wait for one when
             none is there.
+        here: Returns what generates pictures in this process, when that is needed.
     """
 
-    def __init__(self, names: Sequence[str], first: int, timeout_s: float) -> None:
+    def __init__(
+        self, names: Sequence[str], first: int, timeout_s: float, here: Callable[[], Generator]
+    ) -> None:
+        self._here = here
+        self._own: Generator | None = None
+        self._patience_s = timeout_s
+        """How long to wait for a node: not at all once that was in vain, until one answers."""
         self._nodes = [find(name) for name in names]
         self._left_alone_until = [0.0] * len(names)
         self._turn = first
@@ -112,17 +120,22 @@ class RemoteGenerator(Generator):
         """Return a picture (H, W, 3) uint8 of each scene.
 
         Raises:
-            TimeoutError: No node answers.
-            DataError: One answers something else than pictures.
+            DataError: A node answers something else than pictures.
+            UserError: No node answers, and nothing can generate pictures here.
         """
         begin = time.monotonic()
         packed = ray.put(pack_scenes(scenes))
-        while (pictures := self._ask(packed)) is None:
-            if time.monotonic() - begin > self._timeout_s:
-                raise TimeoutError(f"no render node answers within {self._timeout_s:g} s")
+        while (answer := self._ask(packed)) is None:
+            if time.monotonic() - begin >= self._patience_s:
+                break
             time.sleep(_PAUSE_S)
         self.waited_s += time.monotonic() - begin
-        return unpack_pictures(pictures)
+        if answer is None:
+            self._patience_s = 0.0
+            self._own = self._own or self._here()
+            return self._own.generate(scenes)
+        self._patience_s = self._timeout_s
+        return unpack_pictures(answer)
 
     def _ask(self, packed: ray.ObjectRef) -> bytes | None:
         """Return the answer of the next node that gives one, None when none does."""

@@ -112,9 +112,16 @@ class RenderNodes:
             self.news[name] = parse(RenderNews, text_of(answer))
             self._lost.discard(name)
         except RayError as error:
-            if name not in self._lost:
-                _log.warning("%s is lost, it is started again: %s", name, error)
+            if name in self._lost:
+                return
             self._lost.add(name)
+            _log.warning("%s is lost, it is started again: %s", name, error)
+            if len(self._lost) == len(self._nodes):
+                _log.warning(
+                    "no render node is left: teacher nodes wait %g s (render.timeout_s), then "
+                    "generate images until there is one again",
+                    self._cluster.render.timeout_s,
+                )
 
 
 def _room() -> int:

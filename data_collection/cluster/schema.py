@@ -24,7 +24,8 @@ class RenderConfig(Strict):
     max_wait_s: NonNegativeFloat = 0.02
     """How long the first request of a batch waits for others."""
     timeout_s: PositiveFloat = 300.0
-    """A teacher node that gets no answer for so long asks another render node, if there is one."""
+    """A teacher node that gets no answer for so long asks another render node; when none of them
+    answers any more, it generates pictures itself."""
     gpus: NonNegativeFloat = 0.0
     """What a render node takes of its machine's GPUs."""
 

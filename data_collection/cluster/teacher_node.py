@@ -21,9 +21,8 @@ from ray.exceptions import RayError
 
 from data_collection.cluster.actors import find, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, loaded_of, parse, to_report
-from data_collection.cluster.news import Beat
-from data_collection.cluster.render_node import RemoteGenerator
-from data_collection.cluster.schema import ClusterConfig
+from data_collection.cluster.news import Beat, Given, Told
+from data_collection.cluster.render_node import RemoteGenerator, build_generator
 from data_collection.cluster.storage import Storage
 from data_collection.episodes.writer import episode_path
 from data_collection.player import Message, Outcome, Ready, capacity, play
@@ -33,9 +32,6 @@ from trainer.errors import UserError
 from trainer.rollout import RolloutJob
 
 _log = logging.getLogger(__name__)
-
-_TAKE_WAIT_S = 5.0
-"""How long the queue may keep a node waiting before it asks again."""
 
 
 class TeacherNode:
@@ -54,7 +50,7 @@ class TeacherNode:
         """Play: the whole life of a node. What goes wrong is reported to the queue."""
         order = self._order
         loaded = loaded_of(order)
-        generator = self._generator(loaded.config.cluster)
+        generator = self._generator(loaded)
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="teacher_")))
             folder = Path(order.folder) if order.folder else scratch / "round"
@@ -69,19 +65,21 @@ class TeacherNode:
                 return
             play(loaded, folder, channel, generator)
 
-    def _generator(self, cluster: ClusterConfig) -> RemoteGenerator | None:
+    def _generator(self, loaded: Loaded[CollectConfig]) -> RemoteGenerator | None:
         """Return the render nodes, None when there are none: then pictures are generated here."""
         names = self._order.renderers
         if not names:
             return None
         first = int(self._name.rpartition("_")[2])
-        return RemoteGenerator(names, first, cluster.render.timeout_s)
+        timeout_s = loaded.config.cluster.render.timeout_s
+        return RemoteGenerator(names, first, timeout_s, lambda: build_generator(loaded))
 
 
 class QueueChannel:
     """The runner's queue as the channel of a worker. Use it as a context manager.
 
-    A thread takes jobs ahead, another one gives signs of life.
+    A thread talks with the queue: when there is something to report, when there is nothing to do,
+    and once in a while as a sign of life. Whenever it does, it takes jobs ahead.
 
     Args:
         name: The node's.
@@ -105,19 +103,28 @@ class QueueChannel:
         self._generator = generator
         self._jobs: queue.SimpleQueue[RolloutJob | None] = queue.SimpleQueue()
         self._held: set[str] = set()
-        self._reported = threading.Condition()
-        self._ended = threading.Event()
+        self._reports: list[str] = []
+        self._done: list[str] = []
+        """Ids of the jobs that the reports end."""
+        self._changed = threading.Condition()
+        self._ended = False
         self._waited_s = 0.0
-        self._ready: tuple[str, str] | None = None
-        """The report that says so, and the generation of the queue that has it."""
+        self._ready: str | None = None
+        """The report that says so."""
+        self._generation = ""
+        """Of the queue that was talked with last."""
+        self._machine = ray.get_runtime_context().get_node_id()
+        self._thread = threading.Thread(target=self._talk, name="queue", daemon=True)
 
     def __enter__(self) -> QueueChannel:
-        for run in (self._beat, self._take):
-            threading.Thread(target=run, name=run.__name__, daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join()  # the last message has to go out before the process ends
 
     def recv(self) -> RolloutJob:
         """Wait for a job and return it; raise EOFError when the queue is gone."""
@@ -133,60 +140,65 @@ class QueueChannel:
         return not self._jobs.empty()
 
     def send(self, message: Message, /) -> None:
-        """Deliver what an outcome speaks of, then report it."""
-        done: list[str] = []
+        """Deliver what an outcome speaks of, and leave it to the thread to report it."""
         if isinstance(message, Outcome):
             self._deliver(message)
-            done = [message.job.id]
         report = to_report(message)
-        sent = self._queue.report.remote(self._name, [report], done)
-        if isinstance(message, Outcome):
-            with self._reported:
+        with self._changed:
+            self._reports.append(report)
+            if isinstance(message, Outcome):
+                self._done.append(message.job.id)
                 self._held.discard(message.job.id)
-                self._reported.notify()
-            return
-        generation = text_of(sent)  # the last message has to go out before the process ends
-        if isinstance(message, Ready):
-            self._ready = report, generation
+            if isinstance(message, Ready):
+                self._ready = report
+            self._changed.notify()
 
-    def _take(self) -> None:
+    def _talk(self) -> None:
         try:
-            while not self._ended.is_set():
-                with self._reported:
-                    self._reported.wait_for(lambda: len(self._held) < self._capacity)
-                    held = sorted(self._held)
-                room = self._capacity - len(held)
-                taken = ray.get(self._queue.take.remote(self._name, held, room, _TAKE_WAIT_S))
-                if taken is None:
-                    break
-                jobs = [parse(JobMessage, text).to_job() for text in taken]
-                with self._reported:
-                    self._held |= {job.id for job in jobs}
-                for job in jobs:
-                    self._jobs.put(job)
+            over = False
+            while not over:
+                with self._changed:
+                    told, over = self._to_tell(), self._ended
+                    self._reports, self._done = [], []
+                answer = self._queue.exchange.remote(self._name, told.model_dump_json())
+                given = parse(Given, text_of(answer))
+                over = over or given.closed
+                with self._changed:
+                    self._note(given)
+                    self._changed.wait_for(self._must_talk, 0.0 if over else self._heartbeat_s)
         except RayError as error:
             _log.debug("the queue is gone: %s", error)
         self._jobs.put(None)
 
-    def _beat(self) -> None:
-        machine = ray.get_runtime_context().get_node_id()
-        try:
-            while True:
-                rendering_s = self._generator.waited_s if self._generator else 0.0
-                beat = Beat(waited_s=self._waited_s, rendering_s=rendering_s, machine=machine)
-                with self._reported:
-                    held = sorted(self._held)
-                heard = self._queue.beat.remote(self._name, held, beat.model_dump_json())
-                generation = text_of(heard)
-                if self._ready and self._ready[1] != generation:
-                    # The runner may not have heard of it before the queue was lost.
-                    again = self._queue.report.remote(self._name, [self._ready[0]], [])
-                    self._ready = self._ready[0], text_of(again)
-                if self._ended.wait(self._heartbeat_s):
-                    return
-        except RayError as error:
-            _log.debug("the queue is gone: %s", error)
-            self._jobs.put(None)
+    def _to_tell(self) -> Told:
+        """Return what the queue has not heard yet."""
+        rendering_s = self._generator.waited_s if self._generator else 0.0
+        return Told(
+            beat=Beat(waited_s=self._waited_s, rendering_s=rendering_s, machine=self._machine),
+            held=sorted(self._held),
+            reports=self._reports,
+            done=self._done,
+            room=0 if self._ended else self._capacity - len(self._held),
+            wait_s=self._heartbeat_s if self._is_idle() else 0.0,
+        )
+
+    def _note(self, given: Given) -> None:
+        """Note what the queue has given."""
+        for text in given.jobs:
+            job = parse(JobMessage, text).to_job()
+            self._held.add(job.id)
+            self._jobs.put(job)
+        if self._ready and self._generation not in ("", given.generation):
+            # The runner may not have heard of it before the queue was lost.
+            self._reports.append(self._ready)
+        self._generation = given.generation
+
+    def _must_talk(self) -> bool:
+        return self._ended or bool(self._reports) or self._is_idle()
+
+    def _is_idle(self) -> bool:
+        """Return whether there is nothing to do, and so nothing to report before there is."""
+        return self._ready is not None and not self._held
 
 
 class _Delivery:

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 TEACHER = "teacher"
 """The resource that a machine offers for each teacher node it can hold."""
 
+_JOBS_EACH = 2
+"""For each one that a node can hold: while others wait in the queue the runner need not hurry."""
 _HIRE_EVERY_S = 2.0
 _END_WITHIN_S = 5.0
 _ANSWER_WITHIN_S = 2.0
@@ -85,9 +87,12 @@ class TeacherNodes:
 
     @property
     def capacity(self) -> int:
-        """How many jobs they can hold; that of one node before any was heard of."""
+        """How many jobs may be under way: those that nodes hold, and as many that wait for them.
+
+        Before any node was heard of, those of one.
+        """
         heard = [node for node in self._nodes.values() if node.heard is not None]
-        return max(1, len(heard)) * capacity(self._config)
+        return _JOBS_EACH * max(1, len(heard)) * capacity(self._config)
 
     def __contains__(self, name: str) -> bool:
         """Return whether this is one of the nodes."""

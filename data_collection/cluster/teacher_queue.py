@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from data_collection.cluster.messages import JobMessage, parse
-from data_collection.cluster.news import Beat, QueueNews, TeacherNews
+from data_collection.cluster.news import Beat, Given, QueueNews, TeacherNews, Told
 
 
 @dataclass
@@ -44,69 +44,48 @@ class TeacherQueue:
         self._closed = False
         self._nodes: dict[str, _Node] = {}
         self._reports: list[tuple[str, str]] = []
-        self._jobs_came = asyncio.Condition()
-        self._reports_came = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
-    async def put(self, jobs: Sequence[str]) -> str:
-        """Append jobs, and return the generation of the queue that has them."""
-        async with self._jobs_came:
-            self._waiting |= {parse(JobMessage, job).id: job for job in jobs}
-            for node in self._nodes.values():
-                self._leave_to(node)
-            self._jobs_came.notify_all()
-        return self._generation
+    async def exchange(self, name: str, told: str) -> str:
+        """Hear ``Told`` from a node, and return ``Given``, both as JSON.
 
-    async def take(
-        self, name: str, held: Sequence[str], most: int, wait_s: float
-    ) -> list[str] | None:
-        """Return up to ``most`` jobs for a node; None when there will be none any more.
-
-        Empty when none came within ``wait_s`` seconds. ``held`` are the ids of those that the node
-        has: what it should have, too, got lost on its way.
+        Jobs that the node should have, too, got lost on their way: they go out again.
         """
-        node = self._heard(name, held)
-        lost = [job for job in node.jobs if job not in node.held]
-        self._waiting |= {job: node.jobs.pop(job) for job in lost}
-        async with self._jobs_came:
-            await _until(self._jobs_came, lambda: bool(self._waiting) or self._closed, wait_s)
-            if self._closed:
-                return None
-            # Each node takes its share, so that none has to wait for what another one holds.
-            share = -(-len(self._waiting) // max(1, len(self._nodes)))
-            taken = list(self._waiting)[: min(most, share)]
-            return self._hand_out(taken, self._heard(name))
+        heard = parse(Told, told)
+        node = self._heard(name)
+        node.beat, node.held = heard.beat, frozenset(heard.held)
+        async with self._changed:
+            self._end(heard.done, node)
+            self._reports += [(name, report) for report in heard.reports]
+            lost = [job for job in node.jobs if job not in node.held]
+            self._waiting |= {job: node.jobs.pop(job) for job in lost}
+            self._leave_to(node)
+            self._changed.notify_all()
+            if heard.room:
+                await self._until(lambda: bool(self._waiting) or self._closed, heard.wait_s)
+            jobs = [] if self._closed else self._share(heard.room, self._heard(name))
+            self._changed.notify_all()
+        given = Given(generation=self._generation, jobs=jobs, closed=self._closed)
+        return given.model_dump_json()
 
     async def close(self) -> None:
         """Hand out no more jobs: nodes that have none end."""
-        async with self._jobs_came:
+        async with self._changed:
             self._closed = True
-            self._jobs_came.notify_all()
+            self._changed.notify_all()
 
-    async def report(self, name: str, reports: Sequence[str], done: Sequence[str]) -> str:
-        """Pass a node's reports on, and return the generation of the queue that has them.
+    async def news(self, jobs: Sequence[str], wait_s: float) -> str:
+        """Append jobs; return ``QueueNews`` as JSON, for which one may have to wait.
 
-        ``done`` are the ids of the jobs that they end.
+        There is time for more reports to come as long as jobs wait here: nobody lacks any. After
+        ``wait_s`` seconds there is none.
         """
-        node = self._heard(name)
-        node.held -= set(done)
-        for job in done:
-            node.jobs.pop(job, None)
-            self._waiting.pop(job, None)
-            node.since = self._clock()
-        async with self._reports_came:
-            self._reports += [(name, report) for report in reports]
-            self._reports_came.notify_all()
-        return self._generation
-
-    async def beat(self, name: str, held: Sequence[str], beat: str) -> str:
-        """Note that a node lives and has jobs; return the generation of the queue."""
-        self._heard(name, held).beat = parse(Beat, beat)
-        return self._generation
-
-    async def news(self, wait_s: float) -> str:
-        """Return ``QueueNews`` as JSON once there are reports, or ``wait_s`` seconds went by."""
-        async with self._reports_came:
-            await _until(self._reports_came, lambda: bool(self._reports), wait_s)
+        async with self._changed:
+            self._waiting |= {parse(JobMessage, job).id: job for job in jobs}
+            for node in self._nodes.values():
+                self._leave_to(node)
+            self._changed.notify_all()
+            await self._until(lambda: bool(self._reports) and not self._waiting, wait_s)
             reports, self._reports = self._reports, []
         now = self._clock()
         nodes = {
@@ -126,13 +105,22 @@ class TeacherQueue:
         node = self._nodes.pop(name, None)
         return list(node.jobs.values()) if node else []
 
-    def _heard(self, name: str, held: Sequence[str] | None = None) -> _Node:
+    def _heard(self, name: str) -> _Node:
         node = self._nodes.setdefault(name, _Node(self._clock()))
         node.heard = self._clock()
-        if held is not None:
-            node.held = frozenset(held)
-            self._leave_to(node)
         return node
+
+    def _end(self, done: Sequence[str], node: _Node) -> None:
+        """Forget the jobs that a node has done."""
+        for job in done:
+            node.jobs.pop(job, None)
+            self._waiting.pop(job, None)
+            node.since = self._clock()
+
+    def _share(self, most: int, node: _Node) -> list[str]:
+        """Hand out what a node may have, so that none has to wait for what another one holds."""
+        share = -(-len(self._waiting) // len(self._nodes))
+        return self._hand_out(list(self._waiting)[: min(most, share)], node)
 
     def _leave_to(self, node: _Node) -> None:
         """Count waiting jobs that a node has already as handed out to it."""
@@ -145,9 +133,8 @@ class TeacherQueue:
         node.jobs |= jobs
         return list(jobs.values())
 
-
-async def _until(changed: asyncio.Condition, true: Callable[[], bool], wait_s: float) -> None:
-    """Wait until something is true, or ``wait_s`` seconds went by."""
-    if not true():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait_for(true), wait_s)
+    async def _until(self, true: Callable[[], bool], wait_s: float) -> None:
+        """Wait until something is true, or ``wait_s`` seconds went by."""
+        if wait_s and not true():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait_for(true), wait_s)

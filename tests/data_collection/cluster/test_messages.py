@@ -61,7 +61,7 @@ def test_a_round_arrives_with_the_lines_of_its_values(tmp_path):
     assert arrived.config == loaded.config
     assert arrived.root == tmp_path
     assert arrived.at("environment", "type") == loaded.at("environment", "type")
-    assert arrived.at("episodes") == "--set episodes=3: episodes"
+    assert arrived.at("episodes") == "--set episodes: episodes"
 
 
 def test_a_machine_without_the_runners_folder_uses_its_own_project(tmp_path):

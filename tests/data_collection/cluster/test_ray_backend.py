@@ -14,7 +14,7 @@ def put_into_a_queue(cluster, jobs) -> None:
         from data_collection.cluster.teacher_queue import TeacherQueue
 
         queue = start_named(TeacherQueue, "fails")
-        ray.get(queue.put.remote(jobs), timeout=60)
+        ray.get(queue.news.remote(jobs, 0.0), timeout=60)
 
 
 @pytest.mark.parametrize(

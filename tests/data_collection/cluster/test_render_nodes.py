@@ -11,7 +11,7 @@ from data_collection.collect import collect_round
 from data_collection.episodes import open_round
 from data_collection.rendering.generators import Prompt, Scene
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import needs_ray
+from tests.support.ray_cluster import needs_ray, wait_until
 from tests.support.toy_round import contents, write_round
 from trainer.config import load_config
 from trainer.errors import ConfigError
@@ -19,7 +19,9 @@ from trainer.errors import ConfigError
 pytestmark = [needs_ray, pytest.mark.xdist_group("ray")]
 
 # Plain colours. ``build_s`` is how long a generator takes to be built, each of which adds a line to
-# ``builds``; the first that is asked for a picture sends its process a signal when told to.
+# ``builds``; the first that is asked for a picture sends its process a signal when told to. While
+# ``down`` exists render nodes die of being asked; a teacher node that draws ends that, takes its
+# time, and says so in a file.
 PLAIN = """
 import os, time
 from pathlib import Path
@@ -30,10 +32,11 @@ from data_collection.rendering.generators import Generator, generators
 class Plain(Generator):
     def __init__(
         self, *, build_s: float = 0.0, builds: str | None = None, hit: str | None = None,
-        signal_number: int = 9,
+        signal_number: int = 9, down: str | None = None,
     ) -> None:
         time.sleep(build_s)
         self.hit, self.signal_number = Path(hit) if hit else None, signal_number
+        self.down = Path(down) if down else None
         if builds:
             with open(builds, "a") as file:
                 file.write(f"{os.getpid()}\\n")
@@ -42,7 +45,18 @@ class Plain(Generator):
         if self.hit and not self.hit.exists():
             self.hit.touch()
             os.kill(os.getpid(), self.signal_number)
+        if self.down:
+            self.draw_or_die(Path("/proc/self/cmdline").read_text())
         return [self.picture(scene) for scene in scenes]
+
+    def draw_or_die(self, title):
+        if "RenderNode" in title and self.down.exists():
+            os.kill(os.getpid(), 9)
+        if "TeacherNode" in title:
+            self.down.unlink(missing_ok=True)
+            time.sleep(0.5)
+        with self.down.with_name("drawn").open("a") as file:
+            file.write("teacher\\n" if "TeacherNode" in title else "renderer\\n")
 
     def picture(self, scene):
         colour = np.uint8([scene.seed % 251, len(str(scene.prompt)), 7])
@@ -113,6 +127,19 @@ def test_a_render_node_that_dies_or_hangs_changes_no_picture(backend, tmp_path, 
     assert contents(folder) == contents(collect(path, None, "save_dir=here"))
 
 
+def test_teachers_generate_pictures_while_no_render_node_is_left(backend, tmp_path, caplog):
+    plain = {"type": "plain", "params": {"down": str(tmp_path / "down")}}
+    quick = {"heartbeat_s": 0.2, "heartbeat_timeout_s": 30.0, "render": {"timeout_s": 3.0}}
+    path = write_generated(tmp_path, plain, workers=1, episodes=12, cluster=quick)
+    (tmp_path / "down").touch()
+    folder = collect(path, backend)
+    drawn = (tmp_path / "drawn").read_text().split()
+    assert drawn[0] == "teacher"
+    assert "renderer" in drawn  # which are asked again as soon as they are back
+    assert "broke down" not in caplog.text
+    assert contents(folder) == contents(collect(path, None, "save_dir=here"))
+
+
 def test_a_generator_that_cannot_be_built_is_the_users_to_mend(backend, tmp_path):
     path = write_generated(tmp_path, {"type": "plane"})
     with pytest.raises(
@@ -136,18 +163,21 @@ def test_pictures_come_from_the_nodes_that_are_left(backend, tmp_path, caplog):
         started = RenderNodes(loaded.config)
         return started, started.start(order.model_dump_json())
 
-    path = write_generated(tmp_path, {"type": "plain"})
+    path = write_generated(tmp_path, {"type": "plain"}, cluster={"heartbeat_s": 0.1})
     scene = Scene(np.ones((4, 6), np.float32), np.eye(4, 6, dtype=np.int32), Prompt("a", "b"), 5)
     mine, names = nodes("first")
     try:
         assert len(names) == 2
         assert nodes("second")[1] == []  # there is no room for another runner's
         assert "0 of 2 render nodes are free" in caplog.text
-        pictures = RemoteGenerator(names, 0, timeout_s=60.0)
+        pictures = RemoteGenerator(names, 0, 60.0, lambda: pytest.fail("drawn here"))
         expected = np.where(np.eye(4, 6)[..., None] > 0, [5, 5, 7], [7, 5, 5])
         assert np.array_equal(pictures.generate([scene])[0], expected)
         ray.kill(find(names[0]))
         for _ in range(3):
             assert np.array_equal(pictures.generate([scene])[0], expected)
+        assert "no render node is left" not in caplog.text
+        ray.kill(find(names[1]))
+        wait_until(lambda: mine.watch() or "no render node is left" in caplog.text)
     finally:
         mine.stop()

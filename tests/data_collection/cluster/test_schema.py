@@ -27,6 +27,22 @@ def test_a_storage_with_secrets_is_refused_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "rounds").exists()
 
 
+@pytest.mark.parametrize("override", ["cluster.storage={}", "cluster={{storage: '{}'}}"])
+@pytest.mark.parametrize("url", SECRETIVE)
+def test_the_refusal_does_not_repeat_what_was_typed(tmp_path, override, url):
+    path = write_round(tmp_path)
+    with pytest.raises(ConfigError, match=r"^--set cluster.*: cluster\.storage: ") as caught:
+        load_config(path, CollectConfig, [override.format(url)])
+    assert "secret@" not in str(caught.value)
+    assert "=secret" not in str(caught.value)
+
+
+def test_a_storage_with_a_colon_for_an_equals_sign_is_not_repeated(tmp_path):
+    with pytest.raises(ConfigError, match=r"^--set cluster.storage: expected key=value") as caught:
+        load_config(write_round(tmp_path), CollectConfig, [f"cluster.storage:{SECRETIVE[0]}"])
+    assert "secret" not in str(caught.value)
+
+
 def test_an_experiment_with_secrets_is_refused_before_anything_is_written(tmp_path):
     yaml = "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml"
     with pytest.raises(ConfigError, match=r"cluster\.storage: this URL comes with secrets"):

@@ -28,7 +28,7 @@ def test_a_queue_that_was_lost_hears_again_that_a_node_is_ready(backend, tmp_pat
     heard = []
 
     def hear() -> bool:
-        news = parse(QueueNews, text_of(queue.news.remote(0.1)))
+        news = parse(QueueNews, text_of(queue.news.remote([], 0.1)))
         heard.extend((news.generation, from_report(report)) for _, report in news.reports)
         return len({generation for generation, _ in heard}) == 2
 
@@ -42,5 +42,5 @@ def test_a_queue_that_was_lost_hears_again_that_a_node_is_ready(backend, tmp_pat
         ray.get(queue.close.remote())
         with pytest.raises(EOFError):
             channel.recv()
-    wait_until(lambda: not {t.name for t in threading.enumerate()} & {"_beat", "_take"})
+    assert "queue" not in {thread.name for thread in threading.enumerate()}
     ray.kill(queue)
