@@ -51,6 +51,7 @@ class AffineNormalizer(Normalizer):
         self.clip = config.clip
         self.action_transform = action_transform
         self._config = config
+        self._scales_actions = config.action != "none"
         for name, key in (("state", STATE), ("action", ACTION)):
             shape = statistics[key].mean.shape
             # Not persistent: the checkpoint keeps the float64 statistics in normalization.json.
@@ -79,13 +80,16 @@ class AffineNormalizer(Normalizer):
         normalized[STATE] = scaled.clamp_(-self.clip, self.clip)
         if ACTION in batch:
             action = self.action_transform.forward(batch[ACTION], state[:, -1])
-            normalized[ACTION] = (action - self.action_shift).div_(self.action_scale)
+            if self._scales_actions:
+                action = (action - self.action_shift).div_(self.action_scale)
+            normalized[ACTION] = action
         return normalized
 
     def unnormalize_action(self, action_bha: Tensor, observation: Batch) -> Tensor:
         """Return the chunk in real units: the inverse of what ``normalize`` does to actions."""
-        action = action_bha * self.action_scale + self.action_shift
-        return self.action_transform.inverse(action, observation[STATE][:, -1])
+        if self._scales_actions:
+            action_bha = action_bha * self.action_scale + self.action_shift
+        return self.action_transform.inverse(action_bha, observation[STATE][:, -1])
 
     def clipped_share(self, state: Tensor) -> float:
         """Return the share of raw state values (…, S) that ``normalize`` would clip."""

@@ -11,10 +11,9 @@ def masked_mean(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
     The number counts elements, trailing dimensions included. With no valid element the mean is 0.
     """
-    mask = valid.to(values.dtype).reshape(*valid.shape, *([1] * (values.ndim - valid.ndim)))
-    trailing = values[0, 0].numel() if values.ndim > valid.ndim else 1
-    weight = mask.sum() * trailing
-    total = torch.where(mask.bool(), values, values.new_zeros(())).sum()
+    mask = valid.reshape(*valid.shape, *([1] * (values.ndim - valid.ndim)))
+    weight = mask.sum(dtype=values.dtype) * values.shape[valid.ndim :].numel()
+    total = torch.where(mask, values, values.new_zeros(())).sum()
     return total / weight.clamp(min=1), weight
 
 

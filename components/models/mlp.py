@@ -51,10 +51,13 @@ class MLP(Trunk):
         self.features = widths[-1]
         sizes = [inputs, *widths]
         self.layers = nn.Sequential()
-        for before, after in pairwise(sizes):
-            # A dropout of nothing would still cost a small network's decision its call.
-            drop = nn.Dropout(dropout) if dropout else nn.Identity()
-            self.layers.extend([nn.Linear(before, after), ACTIVATIONS[activation](), drop])
+        for i, (before, after) in enumerate(pairwise(sizes)):
+            self.layers.add_module(f"{3 * i}", nn.Linear(before, after))
+            self.layers.add_module(f"{3 * i + 1}", ACTIVATIONS[activation]())
+            # A dropout of nothing would still cost a small network's decision its call, but it has
+            # its number: weights have the same names with and without.
+            if dropout:
+                self.layers.add_module(f"{3 * i + 2}", nn.Dropout(dropout))
 
     def forward(self, x_bi: Tensor) -> Tensor:
         """Return the features (B, F) of the inputs (B, inputs)."""

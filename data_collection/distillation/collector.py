@@ -6,6 +6,7 @@ W width of a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -163,8 +164,7 @@ class Collector:
     def _check(self, states_tns: Tensor, labels_tna: Tensor) -> None:
         """Raise DataError for the first value that is not finite; one look at the device."""
         values = (states_tns, labels_tna, self._rewards_tn)
-        total = torch.stack([each.sum(dtype=torch.float32) for each in values])
-        if torch.isfinite(total).all():
+        if math.isfinite(sum(each.sum(dtype=torch.float32) for each in values)):
             return
         for what, values in (
             ("an observation of the student", states_tns),

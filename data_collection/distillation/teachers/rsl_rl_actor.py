@@ -14,10 +14,11 @@ from data_collection.teachers.dense_network import Activation
 from data_collection.teachers.rsl_rl_actor import load_actor
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "elu": torch.nn.functional.elu,
+    "tanh": torch.tanh_,
+    "relu": torch.relu_,
+    "elu": torch.nn.functional.elu_,
 }
+"""In place: of a whole iteration's states, copies would not stay in the cache."""
 
 
 @vector_teachers.register("rsl_rl_actor")

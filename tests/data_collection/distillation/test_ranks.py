@@ -34,7 +34,7 @@ def end(runner: DistillationRunner) -> torch.Tensor:
     """Where its own environments stand (12), then what all ranks share."""
     weights = torch.cat([p.detach().flatten() for p in runner.loop.policy.components.parameters()])
     place = runner.setting.env.place.flatten()
-    return torch.cat([place, weights, runner.statistics["action"].mean.float()])
+    return torch.cat([place, weights, torch.from_numpy(runner.statistics["action"].mean).float()])
 
 
 class Work:
