@@ -42,9 +42,9 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 TRAINING_STATE = "training_state.pt"
 INTERRUPT = "interrupt"
-_REPLACED_INTERRUPT = ".interrupt.replaced"
 _BEST = "best.json"
 _EPOCH = re.compile(r"epoch_(\d+)")
+_REPLACED = re.compile(r"\.(interrupt|epoch_\d+)\.replaced")
 
 StateDict = dict[str, Tensor]
 
@@ -101,7 +101,9 @@ def save_checkpoint(
 ) -> Path:
     """Write ``save_dir/name`` so that it is either whole or not there, and return it.
 
-    ``attachments`` are files on the same disk that move into it.
+    It takes the place of an older checkpoint of that name: an interrupt's, or that of the last
+    epoch of a run which was shorter once and ended within it. ``attachments`` are files on the same
+    disk that move into it.
 
     Raises:
         CheckpointError: the disk is full; nothing half-written stays, older checkpoints do.
@@ -144,8 +146,8 @@ def record_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
 
 
 def _rename_into_place(temporary: Path, target: Path) -> Path:
-    replaced = target.with_name(_REPLACED_INTERRUPT)
-    if target.name == INTERRUPT and target.exists():
+    replaced = target.with_name(f".{target.name}.replaced")
+    if target.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         target.rename(replaced)  # newest_checkpoint still finds it if we die right here
     temporary.rename(target)
@@ -226,8 +228,13 @@ def resolve_checkpoint(path: Path) -> Checkpoint:
 
 
 def leftovers(save_dir: Path) -> list[Path]:
-    """Return the half-written and half-deleted folders that a crash has left."""
-    return [p for p in save_dir.glob(".*") if p.name.endswith((".tmp", ".deleted"))]
+    """Return the half-written, half-deleted and already replaced folders that a crash has left."""
+    return [
+        p
+        for p in save_dir.glob(".*")
+        if p.name.endswith((".tmp", ".deleted"))
+        or ((replaced := _REPLACED.fullmatch(p.name)) and (save_dir / replaced[1]).exists())
+    ]
 
 
 def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
@@ -287,8 +294,11 @@ def _delete(folder: Path) -> None:
 def _folders(save_dir: Path) -> list[Path]:
     if not save_dir.is_dir():
         return []
-    names = (INTERRUPT, _REPLACED_INTERRUPT)
-    return [p for p in save_dir.iterdir() if p.name in names or _EPOCH.fullmatch(p.name)]
+    return [
+        p
+        for p in save_dir.iterdir()
+        if p.name == INTERRUPT or _EPOCH.fullmatch(p.name) or _REPLACED.fullmatch(p.name)
+    ]
 
 
 def _read_manifest(folder: Path) -> Checkpoint:
@@ -296,7 +306,7 @@ def _read_manifest(folder: Path) -> Checkpoint:
     try:
         manifest = json.loads(path.read_text())
         version, step, epoch = manifest["format_version"], manifest["step"], manifest["epoch"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path} is missing: {folder} is not a complete checkpoint") from None
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}); delete {folder}") from error
