@@ -183,8 +183,8 @@ def build_run(
         _load_pretrained(policy, specs)
     if start:
         load_components(policy, start, config.train.load_missing, config.train.load_surplus)
-        if isinstance(policy.normalizer, AffineNormalizer):
-            warn_when_clipped(policy.normalizer, dataset)
+    if not resuming and isinstance(policy.normalizer, AffineNormalizer):
+        warn_when_clipped(policy.normalizer, dataset)
     environment = _environment(experiment, dataset)
     if has_own_data:
         check_environment(environment, experiment)

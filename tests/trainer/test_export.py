@@ -16,6 +16,8 @@ from trainer.checkpoint import resolve_checkpoint
 from trainer.errors import ConfigError, UserError
 from trainer.export import export
 from trainer.interfaces import STATE
+from trainer.normalization import AffineNormalizer
+from trainer.schema import NormalizationConfig
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -61,6 +63,16 @@ def test_the_normaliser_is_inside(saved, tmp_path):
     script = torch.jit.load(str(tmp_path / "student.pt"))
     constants = {tuple(value.shape) for value in script.state_dict().values()}
     assert tuple(saved.policy.normalizer.state_shift.shape) in constants
+
+
+@pytest.mark.parametrize("suffix", ["pt", "onnx"])
+def test_states_in_raw_units_are_exported_too(saved, tmp_path, suffix):
+    raw = replace(saved, policy=copy.deepcopy(saved.policy))
+    normalizer = saved.policy.normalizer
+    raw.policy.normalizer = AffineNormalizer(
+        normalizer.statistics, NormalizationConfig(state="none"), normalizer.action_transform
+    )
+    assert export(raw, tmp_path / f"student.{suffix}") <= 1e-5
 
 
 def test_a_difference_is_found_and_leaves_no_file(saved, tmp_path, monkeypatch):
