@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.build import Run, build_loggers
-from trainer.checkpoint import METRICS, record_metrics
+from trainer.checkpoint import METRICS, prune_checkpoints, record_metrics
 from trainer.distributed import Ranks
 from trainer.evaluate import evaluate_in_training
 from trainer.interfaces import Logger, Policy, Scorer
@@ -83,11 +83,15 @@ class Reviewer:
             record_metrics(self.run.save_dir / f"epoch_{epoch}", self.metrics)
 
     def catch_up(self, step: int, epoch: int, *, last: bool) -> None:
-        """Do the review that a crash prevented after the checkpoint of ``epoch`` was saved."""
+        """Do the review and the pruning that a crash prevented after ``epoch`` was saved."""
+        if not self.ranks.is_main:
+            return
         folder = self.run.save_dir / f"epoch_{epoch}"
-        if epoch and self.ranks.is_main and folder.exists() and not (folder / METRICS).exists():
+        if epoch and folder.exists() and not (folder / METRICS).exists():
             self.review(step, epoch, last=last)
             self.record(epoch)
+        # Also where only the pruning is missing: after the last epoch nothing else would do it.
+        prune_checkpoints(self.run.save_dir, self.run.config.train.checkpoints)
 
     @torch.no_grad()
     def _show_pictures(self, step: int) -> None:

@@ -51,6 +51,23 @@ def test_a_run_killed_at_any_step_ends_with_the_same_bits(toy, same_checkpoint, 
     assert toy.losses() == losses
 
 
+def test_a_kill_during_the_last_review_costs_neither_the_best_one_nor_the_pruning(toy):
+    best = {"metric": "validation/loss", "mode": "max"}
+    toy.edit(
+        train__checkpoints={"keep_last": 1, "best": best},
+        validation={"fraction": 0.25, "every": 1},
+    )
+    reference = uninterrupted(toy)
+    params = {"step": max(toy.losses(reference)), "figure": "validation/loss"}
+    kill = json.dumps([{"type": "killer", "params": params}])
+    assert toy.train("--set", f"logging={kill}") == -signal.SIGKILL, toy.log.read_text()
+    assert (toy.save_dir / "epoch_2").exists()  # as it was not pruned yet
+    assert toy.train() == 0, toy.log.read_text()
+    for folder in (reference, toy.save_dir):
+        assert not (folder / "epoch_2").exists()
+    assert (toy.save_dir / "best.json").read_text() == (reference / "best.json").read_text()
+
+
 def test_two_ranks_killed_end_with_the_same_bits(toy, same_checkpoint):
     reference = uninterrupted(toy, ranks=2)
     kill = json.dumps([{"type": "killer", "params": {"step": 6}}])
