@@ -1,4 +1,5 @@
 import contextlib
+import fcntl
 import json
 import random
 import shutil
@@ -206,6 +207,15 @@ def test_a_second_training_in_the_same_folder_is_refused(toy):
     assert toy.train() == 2
     first.kill()
     first.join()
+    assert "another process trains in" in toy.log.read_text()
+
+
+def test_a_folder_in_which_another_process_trains_is_not_even_read(toy):
+    assert toy.train() == 0
+    (toy.save_dir / "epoch_3" / "manifest.json").write_text("half of it is wri")
+    with (toy.save_dir / ".lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        assert toy.train() == 2
     assert "another process trains in" in toy.log.read_text()
 
 
