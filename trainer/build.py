@@ -12,7 +12,13 @@ import torch
 from torch import nn
 
 from trainer.build_checks import Experiment as Experiment
-from trainer.build_checks import check_environment, check_importable, check_needs, check_optims
+from trainer.build_checks import (
+    check_environment,
+    check_importable,
+    check_needs,
+    check_optims,
+    check_trainable,
+)
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import load_component_config, load_config
 from trainer.errors import CheckpointError, ConfigError, DataError
@@ -179,6 +185,7 @@ def build_run(
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
     check_needs(policy, dataset, experiment)
+    check_trainable(policy, experiment)
     if not resuming:
         _load_pretrained(policy, specs)
     if start:

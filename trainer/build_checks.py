@@ -51,6 +51,18 @@ def check_optims(experiment: Experiment) -> None:
                 )
 
 
+def check_trainable(policy: Policy, experiment: Experiment) -> None:
+    """Raise ConfigError when there is no weight that the optimizer may change."""
+    optims = experiment.config.model.component_optims
+    frozen = {name for name, override in optims.items() if override.freeze}
+    learning = (c for name, c in policy.components.items() if name not in frozen)
+    if not any(p.requires_grad for component in learning for p in component.parameters()):
+        raise ConfigError(
+            f"{experiment.at('model', 'component_optims')}: nothing is left to train: each "
+            f"component is frozen ({', '.join(sorted(frozen))}) or has no weights that learn"
+        )
+
+
 def check_importable(plugins: Sequence[str], experiment: Experiment) -> None:
     """Raise ConfigError for an evaluation plugin that is not there; none is imported.
 
