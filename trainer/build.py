@@ -13,7 +13,7 @@ from torch import nn
 
 from trainer.build_checks import Experiment as Experiment
 from trainer.build_checks import (
-    check_environment,
+    check_evaluation,
     check_importable,
     check_needs,
     check_optims,
@@ -194,7 +194,7 @@ def build_run(
         warn_when_clipped(policy.normalizer, dataset)
     environment = _environment(experiment, dataset)
     if has_own_data:
-        check_environment(environment, experiment)
+        check_evaluation(policy, environment, experiment)
     training, validation = _split(dataset, experiment)
     weights = dataset.sample_weights()
     return Run(

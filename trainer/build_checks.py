@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trainer.config import Loaded
 from trainer.errors import ConfigError, nearest
-from trainer.interfaces import Dataset, Policy
+from trainer.interfaces import Dataset, Policy, Scorer
 from trainer.schema import ComponentSpec, ExperimentConfig
 
 Experiment = Loaded[ExperimentConfig]
@@ -27,10 +27,22 @@ def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> Non
         )
 
 
-def check_environment(environment: ComponentSpec | None, experiment: Experiment) -> None:
-    """Raise ConfigError when nobody says in which environment the policy is to be evaluated."""
+def check_evaluation(
+    policy: Policy, environment: ComponentSpec | None, experiment: Experiment
+) -> None:
+    """Raise ConfigError when the policy is to be evaluated, but does not act or nobody says where.
+
+    What is never evaluated in training needs no environment.
+    """
     evaluation = experiment.config.evaluation
-    if evaluation and evaluation.every and environment is None:
+    if evaluation is None or evaluation.every is None:
+        return
+    if isinstance(policy, Scorer):
+        raise ConfigError(
+            f"{experiment.at('evaluation')}: a {experiment.config.policy.type} scores episodes and "
+            "does not act; set evaluation: null (validation gives its loss)"
+        )
+    if environment is None:
         raise ConfigError(
             f"{experiment.at('evaluation', 'environment')}: from_data was asked for, but the data "
             "do not say which environment they came from; name it as {type: …, params: {…}}, or "

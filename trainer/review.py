@@ -14,7 +14,7 @@ from trainer.build import Run, build_loggers
 from trainer.checkpoint import METRICS, prune_checkpoints, record_metrics
 from trainer.distributed import Ranks
 from trainer.evaluate import evaluate_in_training
-from trainer.interfaces import Logger, Policy, Scorer
+from trainer.interfaces import Logger, Policy
 from trainer.validate import validate
 
 _PICTURED_SAMPLES = 128
@@ -62,7 +62,7 @@ class Reviewer:
     def review(self, step: int, epoch: int, *, last: bool) -> None:
         """Validate and evaluate on rank 0 where this epoch is due; the last epoch always is."""
         self.metrics = {}
-        if not self.ranks.is_main or isinstance(self.run.policy, Scorer):
+        if not self.ranks.is_main:
             return
         validation, evaluation = self.run.config.validation, self.run.config.evaluation
         if validation and (last or epoch % validation.every == 0):
