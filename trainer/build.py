@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
 from trainer.build_checks import Experiment as Experiment
@@ -50,7 +51,7 @@ from trainer.registry import (
     optimizers,
     policies,
 )
-from trainer.schema import ComponentSpec, ExperimentConfig, Strict
+from trainer.schema import ComponentSpec, ExperimentConfig, PlainValue, Strict
 from trainer.seeding import stream_seed
 from trainer.signature import build
 from trainer.weights import load_components
@@ -66,8 +67,16 @@ class Resolved(Strict):
     """What ``resolved.yaml`` holds: all that acting needs beside ``config.yaml``."""
 
     components: dict[str, ComponentSpec]
+    architectures: dict[str, dict[str, PlainValue]] = Field(default_factory=dict)
+    """Further parameters of components that were built from what lies elsewhere."""
     environment: ComponentSpec | None
     root: str
+
+    def spec(self, name: str) -> ComponentSpec:
+        """Return how a component is built from the checkpoint alone."""
+        written = self.components[name]
+        params = written.params | self.architectures.get(name, {})
+        return written.model_copy(update={"params": params})
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,11 @@ class Run:
         """Return what acting needs to know beside the experiment."""
         return Resolved(
             components={name: located.spec for name, located in self.model_specs.items()},
+            architectures={
+                name: found
+                for name, component in self.policy.components.items()
+                if isinstance(component, Pretrained) and (found := component.architecture())
+            },
             environment=self.environment,
             root=str(self.root),
         )

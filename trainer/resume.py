@@ -130,7 +130,7 @@ def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
 def _refuse_other_components(run: Run, checkpoint: Checkpoint) -> None:
     saved = load_config(checkpoint.folder / RESOLVED, Resolved).resolved
     now = run.resolved().model_dump(mode="json")
-    differences = config_differences(saved, now, ignore=["environment", "root"])
+    differences = config_differences(saved, now, ignore=["architectures", "environment", "root"])
     if differences:
         raise ConfigError(
             f"the model files are not those that {checkpoint.folder} was trained with:\n  "
