@@ -223,8 +223,18 @@ def resolve_checkpoint(path: Path) -> Checkpoint:
     if newest is None:
         raise CheckpointError(
             f"{path} is neither a checkpoint (a folder with {MANIFEST}) nor a run with any"
+            f"{_newest_run_below(path)}"
         )
     return open_checkpoint(newest.folder)
+
+
+def _newest_run_below(folder: Path) -> str:
+    """Return a hint at the run that saved last, as in the rounds of a DAgger experiment."""
+    saved = [path for path in folder.rglob(MANIFEST) if _EPOCH.fullmatch(path.parent.name)]
+    if not saved:
+        return ""
+    newest = max(saved, key=lambda path: path.stat().st_mtime)
+    return f"; the newest run below it is {newest.parents[1]}"
 
 
 def leftovers(save_dir: Path) -> list[Path]:

@@ -272,8 +272,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Roll a checkpoint out in the environment its data came from, or another one.",
         epilog=(
             "examples:\n"
-            "  python trainer/evaluate.py --checkpoint runs/demo --episodes 100\n"
-            "  python trainer/evaluate.py --checkpoint runs/demo/epoch_20 --video 4\n"
+            "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002 --episodes 100\n"
+            "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002/epoch_1 "
+            "--video 4\n"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
