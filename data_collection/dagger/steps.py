@@ -92,8 +92,7 @@ class DaggerSteps:
         config = self.config.evaluation
         filmed = config.video_every > 0 and index % config.video_every == 0
         rollout = config.model_dump(include=set(RolloutConfig.model_fields))
-        folder = self.folder / "videos" / f"round_{index:03d}"
-        evaluation = evaluate(
+        return evaluate(
             student.policy,
             student.config.interface.to_interface(),
             self._evaluation_environment(),
@@ -102,9 +101,8 @@ class DaggerSteps:
             root=self.loaded.root,
             episodes=config.episodes,
             seed=config.seed,
-            video_folder=folder,
+            video_folder=self.folder / "videos" / f"round_{index:03d}",
         )
-        return evaluation, sorted(folder.glob("*.mp4"))
 
     def _evaluation_environment(self) -> ComponentSpec:
         """Return the environment, with generated images where the evaluation asks for them."""
