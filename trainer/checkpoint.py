@@ -250,6 +250,7 @@ def leftovers(save_dir: Path) -> list[Path]:
 def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
     """Delete the epochs that ``config`` does not keep, and interrupts that are behind them.
 
+    Where it says which ones to keep, the newest one stays besides; where it says nothing, all do.
     While no epoch has the figure that the best one is chosen by, though they have others, none is
     deleted, and that is said.
     """
@@ -257,7 +258,8 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
         (_read_manifest(f) for f in _folders(save_dir) if _EPOCH.fullmatch(f.name)),
         key=lambda c: c.epoch,
     )
-    keep = {c.folder for c in (epochs[-config.keep_last :] if config.keep_last else epochs)}
+    newest = config.keep_last or (1 if config.keep_every or config.best else len(epochs))
+    keep = {c.folder for c in epochs[-newest:]}
     if config.keep_every:
         keep |= {c.folder for c in epochs if c.epoch % config.keep_every == 0}
     if config.best and (best := _best(epochs, config)):
