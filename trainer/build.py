@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from trainer.build_checks import Experiment as Experiment
 from trainer.build_checks import (
     check_evaluation,
     check_importable,
@@ -21,7 +20,7 @@ from trainer.build_checks import (
     check_trainable,
 )
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
-from trainer.config import load_component_config, load_config
+from trainer.config import Experiment, load_component_config, load_config
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.interfaces import (
     Augmentation,

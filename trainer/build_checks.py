@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-from trainer.config import Loaded
+from trainer.config import Experiment
 from trainer.errors import ConfigError, nearest
 from trainer.interfaces import Dataset, Policy, Scorer
-from trainer.schema import ComponentSpec, ExperimentConfig
-
-Experiment = Loaded[ExperimentConfig]
+from trainer.schema import ComponentSpec
 
 
 def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:

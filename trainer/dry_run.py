@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from trainer.build import Experiment, Run, build_run
+from trainer.build import Run, build_run
+from trainer.config import Experiment
 from trainer.errors import MissingDataError
 from trainer.fake_data import FakeDataset
 from trainer.interfaces import Batch, Progress

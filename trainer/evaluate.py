@@ -21,7 +21,7 @@ from tqdm import tqdm
 from trainer.acting import load_policy
 from trainer.build import Run
 from trainer.checkpoint import resolve_checkpoint
-from trainer.cli import run_command
+from trainer.cli import positive, run_command
 from trainer.config import load_config
 from trainer.distributed import choose_device
 from trainer.environment import StepResult
@@ -286,13 +286,13 @@ def _parser() -> argparse.ArgumentParser:
         "--checkpoint", type=Path, required=True, help="a checkpoint, or a run (its newest one)"
     )
     config = "default: as the experiment's evaluation has it"
-    parser.add_argument("--episodes", type=_positive, help=f"how many ({config})")
+    parser.add_argument("--episodes", type=positive, help=f"how many ({config})")
     parser.add_argument("--seed", type=int, help=f"seed of the first episode ({config})")
     parser.add_argument(
         "--video", type=int, metavar="K", help=f"film the first K episodes ({config})"
     )
     parser.add_argument(
-        "--execute_horizon", type=_positive, help=f"steps executed of each chunk ({config})"
+        "--execute_horizon", type=positive, help=f"steps executed of each chunk ({config})"
     )
     parser.add_argument(
         "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
@@ -307,13 +307,6 @@ def _parser() -> argparse.ArgumentParser:
         "the run, with the name of another environment's FILE)",
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
-    return value
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from trainer.build import (
     CONFIG,
     NORMALIZATION,
     RESOLVED,
-    Experiment,
     Resolved,
     Run,
     build_run,
@@ -27,7 +26,7 @@ from trainer.checkpoint import (
     open_checkpoint,
     resolve_checkpoint,
 )
-from trainer.config import config_differences, load_config
+from trainer.config import Experiment, config_differences, load_config
 from trainer.distributed import Ranks
 from trainer.errors import CheckpointError, ConfigError
 from trainer.interfaces import Dataset

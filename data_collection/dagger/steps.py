@@ -17,6 +17,7 @@ from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import (
+    Experiment,
     Loaded,
     as_overrides,
     config_differences,
@@ -27,7 +28,7 @@ from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
 from trainer.registry import load_plugins
-from trainer.schema import ComponentSpec, EvaluationConfig, ExperimentConfig, RolloutConfig
+from trainer.schema import ComponentSpec, EvaluationConfig, RolloutConfig
 from trainer.yaml_file import to_yaml
 
 _DIFFERS_BY_ROUND = tuple(
@@ -130,7 +131,7 @@ class DaggerSteps:
             "every": None,
         }
 
-    def _refuse_other_training(self, experiment: Loaded[ExperimentConfig]) -> None:
+    def _refuse_other_training(self, experiment: Experiment) -> None:
         """Raise ConfigError when the experiment or a component is not the first round's."""
         paths = experiment.config.model.component_config_paths
         components = {
