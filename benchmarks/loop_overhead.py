@@ -25,7 +25,8 @@ from common import Row, median, parser, report, versions
 from rounds import write_round
 from synthetic import Content
 
-from trainer.build import Experiment, Run, build_run, load_experiment
+from trainer.build import Run, build_run, load_experiment
+from trainer.config import Experiment
 from trainer.distributed import Ranks
 from trainer.interfaces import Augmentation, Batch, Progress
 from trainer.loop import TrainLoop

@@ -10,40 +10,38 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli import run_command
 from trainer.errors import ConfigError
 
-_log = logging.getLogger(__name__)
-
 _LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb_logger"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Distil from the command line and return the exit code."""
+    """Distil from the command line and return the exit code.
+
+    Raises:
+        Interrupted: It was asked to stop, and has saved what it had.
+    """
     args = _parser().parse_args(arguments)
     # Imported after parsing, so that --help and a misspelt option answer at once.
     from data_collection.distillation.launch import enter_distillation
     from data_collection.distillation.student import load_distillation
     from trainer.distributed import join_ranks
     from trainer.registry import load_plugins
-    from trainer.stopping import Interrupted
 
     # What the short options name need not stand in the file.
     wandb = ["trainer.loggers.wandb_logger"] if args.logger == "wandb" else []
     actor = ["data_collection.distillation.teachers.rsl_rl_actor"] if args.checkpoint else []
     load_plugins([*wandb, *actor], Path.cwd())
     loaded = load_distillation(args.config, [*args.set, *_overrides(args)])
-    with join_ranks(loaded.config.train.device) as ranks:
-        try:
-            with enter_distillation(loaded, ranks, args.resume) as runner:
-                runner.run()
-        except Interrupted as interrupted:
-            _log.info("%s", interrupted)
-            return interrupted.exit_code
+    with (
+        join_ranks(loaded.config.train.device) as ranks,
+        enter_distillation(loaded, ranks, args.resume) as runner,
+    ):
+        runner.run()
     return 0
 
 

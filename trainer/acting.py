@@ -42,8 +42,8 @@ def load_policy(checkpoint: Checkpoint, device: torch.device) -> SavedPolicy:
     root = root if root.is_dir() else Path.cwd()  # moved to another machine
     load_plugins(experiment.config.plugins, root)
     specs = {
-        name: LocatedSpec(spec, resolved.under("components", name))
-        for name, spec in resolved.config.components.items()
+        name: LocatedSpec(resolved.config.spec(name), resolved.under("components", name))
+        for name in resolved.config.components
     }
     statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, None)

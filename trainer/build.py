@@ -9,12 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
-from trainer.build_checks import Experiment as Experiment
-from trainer.build_checks import check_environment, check_importable, check_needs, check_optims
+from trainer.build_checks import (
+    check_evaluation,
+    check_importable,
+    check_needs,
+    check_optims,
+    check_trainable,
+)
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
-from trainer.config import load_component_config, load_config
+from trainer.config import Experiment, load_component_config, load_config
 from trainer.errors import CheckpointError, ConfigError, DataError
 from trainer.interfaces import (
     Augmentation,
@@ -44,7 +50,7 @@ from trainer.registry import (
     optimizers,
     policies,
 )
-from trainer.schema import ComponentSpec, ExperimentConfig, Strict
+from trainer.schema import ComponentSpec, ExperimentConfig, PlainValue, Strict
 from trainer.seeding import stream_seed
 from trainer.signature import build
 from trainer.weights import load_components
@@ -60,8 +66,16 @@ class Resolved(Strict):
     """What ``resolved.yaml`` holds: all that acting needs beside ``config.yaml``."""
 
     components: dict[str, ComponentSpec]
+    architectures: dict[str, dict[str, PlainValue]] = Field(default_factory=dict)
+    """Further parameters of components that were built from what lies elsewhere."""
     environment: ComponentSpec | None
     root: str
+
+    def spec(self, name: str) -> ComponentSpec:
+        """Return how a component is built from the checkpoint alone."""
+        written = self.components[name]
+        params = written.params | self.architectures.get(name, {})
+        return written.model_copy(update={"params": params})
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,11 @@ class Run:
         """Return what acting needs to know beside the experiment."""
         return Resolved(
             components={name: located.spec for name, located in self.model_specs.items()},
+            architectures={
+                name: found
+                for name, component in self.policy.components.items()
+                if isinstance(component, Pretrained) and (found := component.architecture())
+            },
             environment=self.environment,
             root=str(self.root),
         )
@@ -179,15 +198,16 @@ def build_run(
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
     check_needs(policy, dataset, experiment)
+    check_trainable(policy, experiment)
     if not resuming:
         _load_pretrained(policy, specs)
     if start:
         load_components(policy, start, config.train.load_missing, config.train.load_surplus)
-        if isinstance(policy.normalizer, AffineNormalizer):
-            warn_when_clipped(policy.normalizer, dataset)
+    if not resuming and isinstance(policy.normalizer, AffineNormalizer):
+        warn_when_clipped(policy.normalizer, dataset)
     environment = _environment(experiment, dataset)
     if has_own_data:
-        check_environment(environment, experiment)
+        check_evaluation(policy, environment, experiment)
     training, validation = _split(dataset, experiment)
     weights = dataset.sample_weights()
     return Run(

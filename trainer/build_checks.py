@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-from trainer.config import Loaded
+from trainer.config import Experiment
 from trainer.errors import ConfigError, nearest
-from trainer.interfaces import Dataset, Policy
-from trainer.schema import ComponentSpec, ExperimentConfig
-
-Experiment = Loaded[ExperimentConfig]
+from trainer.interfaces import Dataset, Policy, Scorer
+from trainer.schema import ComponentSpec
 
 
 def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
@@ -27,10 +25,22 @@ def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> Non
         )
 
 
-def check_environment(environment: ComponentSpec | None, experiment: Experiment) -> None:
-    """Raise ConfigError when nobody says in which environment the policy is to be evaluated."""
+def check_evaluation(
+    policy: Policy, environment: ComponentSpec | None, experiment: Experiment
+) -> None:
+    """Raise ConfigError when the policy is to be evaluated, but does not act or nobody says where.
+
+    What is never evaluated in training needs no environment.
+    """
     evaluation = experiment.config.evaluation
-    if evaluation and evaluation.every and environment is None:
+    if evaluation is None or evaluation.every is None:
+        return
+    if isinstance(policy, Scorer):
+        raise ConfigError(
+            f"{experiment.at('evaluation')}: a {experiment.config.policy.type} scores episodes and "
+            "does not act; set evaluation: null (validation gives its loss)"
+        )
+    if environment is None:
         raise ConfigError(
             f"{experiment.at('evaluation', 'environment')}: from_data was asked for, but the data "
             "do not say which environment they came from; name it as {type: …, params: {…}}, or "
@@ -49,6 +59,18 @@ def check_optims(experiment: Experiment) -> None:
                     f"{experiment.at('model', section, name)}: no component has this name"
                     f"{nearest(name, known)}; there are {', '.join(known)}"
                 )
+
+
+def check_trainable(policy: Policy, experiment: Experiment) -> None:
+    """Raise ConfigError when there is no weight that the optimizer may change."""
+    optims = experiment.config.model.component_optims
+    frozen = {name for name, override in optims.items() if override.freeze}
+    learning = (c for name, c in policy.components.items() if name not in frozen)
+    if not any(p.requires_grad for component in learning for p in component.parameters()):
+        raise ConfigError(
+            f"{experiment.at('model', 'component_optims')}: nothing is left to train: each "
+            f"component is frozen ({', '.join(sorted(frozen))}) or has no weights that learn"
+        )
 
 
 def check_importable(plugins: Sequence[str], experiment: Experiment) -> None:

@@ -42,9 +42,9 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 TRAINING_STATE = "training_state.pt"
 INTERRUPT = "interrupt"
-_REPLACED_INTERRUPT = ".interrupt.replaced"
 _BEST = "best.json"
 _EPOCH = re.compile(r"epoch_(\d+)")
+_REPLACED = re.compile(r"\.(interrupt|epoch_\d+)\.replaced")
 
 StateDict = dict[str, Tensor]
 
@@ -101,7 +101,9 @@ def save_checkpoint(
 ) -> Path:
     """Write ``save_dir/name`` so that it is either whole or not there, and return it.
 
-    ``attachments`` are files on the same disk that move into it.
+    It takes the place of an older checkpoint of that name: an interrupt's, or that of the last
+    epoch of a run which was shorter once and ended within it. ``attachments`` are files on the same
+    disk that move into it.
 
     Raises:
         CheckpointError: the disk is full; nothing half-written stays, older checkpoints do.
@@ -144,8 +146,8 @@ def record_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
 
 
 def _rename_into_place(temporary: Path, target: Path) -> Path:
-    replaced = target.with_name(_REPLACED_INTERRUPT)
-    if target.name == INTERRUPT and target.exists():
+    replaced = target.with_name(f".{target.name}.replaced")
+    if target.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         target.rename(replaced)  # newest_checkpoint still finds it if we die right here
     temporary.rename(target)
@@ -221,18 +223,34 @@ def resolve_checkpoint(path: Path) -> Checkpoint:
     if newest is None:
         raise CheckpointError(
             f"{path} is neither a checkpoint (a folder with {MANIFEST}) nor a run with any"
+            f"{_newest_run_below(path)}"
         )
     return open_checkpoint(newest.folder)
 
 
+def _newest_run_below(folder: Path) -> str:
+    """Return a hint at the run that saved last, as in the rounds of a DAgger experiment."""
+    saved = [path for path in folder.rglob(MANIFEST) if _EPOCH.fullmatch(path.parent.name)]
+    if not saved:
+        return ""
+    newest = max(saved, key=lambda path: path.stat().st_mtime)
+    return f"; the newest run below it is {newest.parents[1]}"
+
+
 def leftovers(save_dir: Path) -> list[Path]:
-    """Return the half-written and half-deleted folders that a crash has left."""
-    return [p for p in save_dir.glob(".*") if p.name.endswith((".tmp", ".deleted"))]
+    """Return the half-written, half-deleted and already replaced folders that a crash has left."""
+    return [
+        p
+        for p in save_dir.glob(".*")
+        if p.name.endswith((".tmp", ".deleted"))
+        or ((replaced := _REPLACED.fullmatch(p.name)) and (save_dir / replaced[1]).exists())
+    ]
 
 
 def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
     """Delete the epochs that ``config`` does not keep, and interrupts that are behind them.
 
+    Where it says which ones to keep, the newest one stays besides; where it says nothing, all do.
     While no epoch has the figure that the best one is chosen by, though they have others, none is
     deleted, and that is said.
     """
@@ -240,7 +258,8 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
         (_read_manifest(f) for f in _folders(save_dir) if _EPOCH.fullmatch(f.name)),
         key=lambda c: c.epoch,
     )
-    keep = {c.folder for c in (epochs[-config.keep_last :] if config.keep_last else epochs)}
+    newest = config.keep_last or (1 if config.keep_every or config.best else len(epochs))
+    keep = {c.folder for c in epochs[-newest:]}
     if config.keep_every:
         keep |= {c.folder for c in epochs if c.epoch % config.keep_every == 0}
     if config.best and (best := _best(epochs, config)):
@@ -287,8 +306,11 @@ def _delete(folder: Path) -> None:
 def _folders(save_dir: Path) -> list[Path]:
     if not save_dir.is_dir():
         return []
-    names = (INTERRUPT, _REPLACED_INTERRUPT)
-    return [p for p in save_dir.iterdir() if p.name in names or _EPOCH.fullmatch(p.name)]
+    return [
+        p
+        for p in save_dir.iterdir()
+        if p.name == INTERRUPT or _EPOCH.fullmatch(p.name) or _REPLACED.fullmatch(p.name)
+    ]
 
 
 def _read_manifest(folder: Path) -> Checkpoint:
@@ -296,7 +318,7 @@ def _read_manifest(folder: Path) -> Checkpoint:
     try:
         manifest = json.loads(path.read_text())
         version, step, epoch = manifest["format_version"], manifest["step"], manifest["epoch"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path} is missing: {folder} is not a complete checkpoint") from None
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}); delete {folder}") from error

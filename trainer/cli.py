@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -36,3 +37,11 @@ def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write(f"{prefix}interrupted\n")
         sys.exit(INTERRUPTED_EXIT)
+
+
+def positive(text: str) -> int:
+    """Return the number that an option gives; argparse reports one below 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
+    return value

@@ -68,6 +68,10 @@ class Loaded(Generic[S]):
         return partial(self.at, *prefix)
 
 
+Experiment = Loaded[ExperimentConfig]
+"""One experiment as it was read."""
+
+
 def load_config(
     path: Path | str,
     schema: type[S],
@@ -102,9 +106,7 @@ def load_config(
     return Loaded(config, config.model_dump(mode="json"), root, marks)
 
 
-def load_component_config(
-    loaded: Loaded[ExperimentConfig], name: str, path: str
-) -> Loaded[ComponentSpec]:
+def load_component_config(loaded: Experiment, name: str, path: str) -> Loaded[ComponentSpec]:
     """Return the ``{type, params}`` file of the model component ``name``.
 
     ``${interface.chunk}`` and the like refer to the experiment ``loaded``, whose

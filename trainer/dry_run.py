@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from trainer.build import Experiment, Run, build_run
+from trainer.build import Run, build_run
+from trainer.config import Experiment
 from trainer.errors import MissingDataError
 from trainer.fake_data import FakeDataset
 from trainer.interfaces import Batch, Progress
-from trainer.optimization import parameter_groups
+from trainer.optimization import NamedOptimizer, parameter_groups
 
 
 def dry_run(experiment: Experiment, device: torch.device) -> None:
@@ -28,10 +29,10 @@ def dry_run(experiment: Experiment, device: torch.device) -> None:
         fake = FakeDataset(experiment.config.interface.to_interface())
         run = build_run(experiment, None, dataset=fake)
         note = f"no data yet, so this is a fake batch made from interface ({error})\n"
-    parameter_groups(run.policy, experiment.config.model.component_optims)
-    run.recipe.learning_rate(0, 1)
     batch = _first_batch(run, device)
     run.policy.to(device)
+    groups = parameter_groups(run.policy, experiment.config.model.component_optims)
+    NamedOptimizer(run.recipe, run.policy, groups).set_learning_rate(0, 1)
     generator = torch.Generator(device=device).manual_seed(0)
     with torch.no_grad():
         output = run.policy.compute_loss(batch, Progress(0, 1, generator))

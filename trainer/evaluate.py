@@ -21,13 +21,13 @@ from tqdm import tqdm
 from trainer.acting import load_policy
 from trainer.build import Run
 from trainer.checkpoint import resolve_checkpoint
-from trainer.cli import run_command
+from trainer.cli import positive, run_command
 from trainer.config import load_config
 from trainer.distributed import choose_device
 from trainer.environment import StepResult
 from trainer.errors import ConfigError
 from trainer.files import write_text_atomically
-from trainer.interfaces import EVALUATION_SEED_START, Interface, Policy
+from trainer.interfaces import Interface, Policy
 from trainer.planner import PolicyPlanner
 from trainer.progress import progress_bar
 from trainer.registry import environments, load_plugins
@@ -127,10 +127,10 @@ def evaluate(
     episodes: int,
     seed: int,
     video_folder: Path | None = None,
-) -> Evaluation:
-    """Return how ``policy`` does in ``episodes`` fresh episodes with seeds from ``seed`` on.
+) -> tuple[Evaluation, list[Path]]:
+    """Return how ``policy`` does in ``episodes`` fresh episodes from ``seed`` on, and its videos.
 
-    Videos of the first ``config.videos`` episodes go to ``video_folder`` as
+    Those of the first ``config.videos`` episodes go to ``video_folder`` as
     ``episode_{seed}_{success|failure}.mp4``. Paths in the environment's params start from ``root``.
 
     Raises:
@@ -149,9 +149,8 @@ def evaluate(
         temporal_ensembling=config.temporal_ensembling,
     )
     jobs = [RolloutJob(id=str(s), seed=s) for s in range(seed, seed + episodes)]
-    hooks = RolloutHooks()
-    if video_folder is not None and config.videos:
-        hooks = _VideoHooks(video_folder, {job.id for job in jobs[: config.videos]})
+    filmed = {job.id for job in jobs[: config.videos]} if video_folder else set()
+    hooks = _VideoHooks(video_folder or Path(), filmed)
     start = time.perf_counter()
     try:
         results = list(
@@ -173,7 +172,7 @@ def evaluate(
     finally:
         for slot in slots:
             slot.close()
-    return summarize(results, time.perf_counter() - start)
+    return summarize(results, time.perf_counter() - start), sorted(hooks.videos)
 
 
 class _VideoHooks(RolloutHooks):
@@ -182,6 +181,8 @@ class _VideoHooks(RolloutHooks):
     def __init__(self, folder: Path, episodes: set[str]) -> None:
         self.folder = folder
         self.episodes = episodes
+        self.videos: list[Path] = []
+        """What was written."""
         self._frames: dict[str, list[np.ndarray]] = {}
 
     def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
@@ -195,6 +196,7 @@ class _VideoHooks(RolloutHooks):
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"episode_{result.id}_{outcome}.mp4"
             write_video(path, frames, min(_VIDEO_FPS, slot.environment.control_hz))
+            self.videos.append(path)
 
 
 def evaluate_in_training(
@@ -205,8 +207,7 @@ def evaluate_in_training(
     if config is None or environment is None:
         raise ValueError("this run has nothing to be evaluated in")
     load_plugins(config.plugins, run.root)
-    folder = run.save_dir / "videos" / f"epoch_{epoch}"
-    evaluation = evaluate(
+    evaluation, videos = evaluate(
         policy,
         run.interface,
         environment,
@@ -215,10 +216,10 @@ def evaluate_in_training(
         root=run.root,
         episodes=config.episodes,
         seed=config.seed,
-        video_folder=folder,
+        video_folder=run.save_dir / "videos" / f"epoch_{epoch}",
     )
     tqdm.write(f"epoch {epoch}: {evaluation}")
-    return evaluation.figures(), sorted(folder.glob("*.mp4"))
+    return evaluation.figures(), videos
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -230,6 +231,8 @@ def main(arguments: Sequence[str]) -> int:
         update={
             name: value
             for name, value in (
+                ("episodes", args.episodes),
+                ("seed", args.seed),
                 ("videos", args.video),
                 ("execute_horizon", args.execute_horizon),
             )
@@ -244,23 +247,24 @@ def main(arguments: Sequence[str]) -> int:
             f"{checkpoint.folder / 'resolved.yaml'}: no environment is recorded; the experiment "
             "must name one under evaluation.environment, or the command with --environment"
         )
-    output = args.output or checkpoint.folder.parent / f"evaluation_{checkpoint.folder.name}.json"
-    evaluation = evaluate(
+    name = checkpoint.folder.name + (f"_{args.environment.stem}" if args.environment else "")
+    output = args.output or checkpoint.folder.parent / f"evaluation_{name}.json"
+    evaluation, _ = evaluate(
         saved.policy,
         saved.config.interface.to_interface(),
         environment,
         config,
         at=other.at if other else saved.at,
         root=other.root if other else saved.root,
-        episodes=args.episodes,
-        seed=args.seed,
-        video_folder=output.parent / "videos" / checkpoint.folder.name,
+        episodes=config.episodes,
+        seed=config.seed,
+        video_folder=output.parent / "videos" / name,
     )
     record: Mapping[str, object] = asdict(evaluation) | {
         "environment": environment.model_dump(mode="json"),
         "checkpoint": str(checkpoint.folder),
         "weights_sha256": checkpoint.weights_sha256,
-        "seed": args.seed,
+        "seed": config.seed,
     }
     write_text_atomically(output, json.dumps(record, indent=1) + "\n")
     sys.stdout.write(f"{evaluation}\nwritten to {output}\n")
@@ -272,34 +276,37 @@ def _parser() -> argparse.ArgumentParser:
         description="Roll a checkpoint out in the environment its data came from, or another one.",
         epilog=(
             "examples:\n"
-            "  python trainer/evaluate.py --checkpoint runs/demo --episodes 100\n"
-            "  python trainer/evaluate.py --checkpoint runs/demo/epoch_20 --video 4\n"
+            "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002 --episodes 100\n"
+            "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002/epoch_1 "
+            "--video 4\n"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--checkpoint", type=Path, required=True, help="a checkpoint, or a run (its newest one)"
     )
-    parser.add_argument("--episodes", type=_positive, default=50)
+    config = "default: as the experiment's evaluation has it"
+    parser.add_argument("--episodes", type=positive, help=f"how many ({config})")
+    parser.add_argument("--seed", type=int, help=f"seed of the first episode ({config})")
     parser.add_argument(
-        "--seed", type=int, default=EVALUATION_SEED_START, help="seed of the first episode"
+        "--video", type=int, metavar="K", help=f"film the first K episodes ({config})"
     )
-    parser.add_argument("--video", type=int, metavar="K", help="film the first K episodes")
-    parser.add_argument("--execute_horizon", type=_positive, help="steps executed of each chunk")
+    parser.add_argument(
+        "--execute_horizon", type=positive, help=f"steps executed of each chunk ({config})"
+    )
     parser.add_argument(
         "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
     )
     parser.add_argument("--plugin", action="append", default=[], help="a further plugin to load")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--output", type=Path, help="where the figures go (JSON)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the figures go, the videos beside them (default: evaluation_epoch_N.json in "
+        "the run, with the name of another environment's FILE)",
+    )
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
-    return value
 
 
 if __name__ == "__main__":

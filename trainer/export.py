@@ -23,7 +23,7 @@ from trainer.acting import SavedPolicy, load_policy
 from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import run_command
 from trainer.errors import ConfigError, UserError
-from trainer.interfaces import STATE, Policy
+from trainer.interfaces import STATE, TASK, Policy
 from trainer.normalization import AffineNormalizer
 
 TOLERANCE = 1e-5
@@ -58,22 +58,25 @@ def export(saved: SavedPolicy, output: Path) -> float:
     """Write the policy to a ``.pt`` (TorchScript) or ``.onnx`` file; return the largest difference.
 
     Raises:
-        ConfigError: Another kind of file is asked for, or the policy sees cameras or draws noise.
+        ConfigError: Another kind of file is asked for, or the policy sees cameras, is told its
+            task, or draws noise.
         UserError: The exported function does not do what the policy does; no file is left.
     """
     if output.suffix not in _EXPORTERS:
         raise ConfigError(f"{output}: expected a file name that ends in .pt or .onnx")
     if saved.config.interface.cameras:
         raise ConfigError(f"{saved.checkpoint}: policies that see cameras cannot be exported yet")
+    if TASK in saved.policy.needs:
+        raise ConfigError(
+            f"{saved.checkpoint}: policies that are told their task cannot be exported yet"
+        )
     decision = Decision(saved.policy)
     example = _example(saved, decision, 0)
-    try:
-        decision(*example)
-    except IndexError as error:  # it asked for a random generator
+    if _draws_noise(saved.policy, example[0]):
         raise ConfigError(
             f"{saved.checkpoint}: {saved.config.policy.type} draws noise for every decision, which "
             "an exported function cannot; only deterministic policies can be exported"
-        ) from error
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.tmp")
     function = _EXPORTERS[output.suffix](decision, example, temporary)
@@ -86,6 +89,15 @@ def export(saved: SavedPolicy, output: Path) -> float:
         )
     temporary.rename(output)
     return difference
+
+
+def _draws_noise(policy: Policy, state: Tensor) -> bool:
+    """Return whether a decision makes use of the generator that is offered to it."""
+    generator = torch.Generator()
+    before = generator.get_state()
+    with torch.no_grad():
+        policy.predict_action({STATE: state}, policy.initial_state(1), [generator])
+    return not torch.equal(generator.get_state(), before)
 
 
 def compare(decision: Decision, function: Function, saved: SavedPolicy) -> float:

@@ -60,6 +60,7 @@ from trainer.environment import Interface as Interface
 from trainer.environment import Observation as Observation
 from trainer.environment import StepResult as StepResult
 from trainer.errors import UserError
+from trainer.schema import PlainValue
 
 Batch = dict[str, Tensor]
 State = dict[str, Tensor]
@@ -171,6 +172,14 @@ class Pretrained(ABC):
 
         Called once at the start of a run, never when a checkpoint replaces all weights.
         """
+
+    def architecture(self) -> dict[str, PlainValue]:
+        """Return the parameters that a checkpoint keeps, beside those that were written.
+
+        A component whose architecture lies where its weights do gives it here, and takes it in its
+        constructor: so a checkpoint can act where neither can be had.
+        """
+        return {}
 
 
 class Scorer(Policy, ABC):

@@ -17,6 +17,10 @@ class Meter:
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted and start the clock anew."""
         self._losses: list[Tensor] = []
         self._weights: list[Tensor] = []
         self._metrics: defaultdict[str, list[Tensor]] = defaultdict(list)
@@ -53,5 +57,5 @@ class Meter:
         values |= {f"train/{n}": s / outputs for n, s in zip(names, sums, strict=True)}
         values["perf/samples_per_s"] = self.samples * self.ranks.world_size / elapsed
         values["perf/data_wait"] = self.wait_s / elapsed
-        self.__init__(self.ranks)
+        self.reset()
         return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,7 +34,8 @@ class AffineNormalizer(Normalizer):
     """``(x - shift) / scale`` for state and action, after the action transform.
 
     The state is clipped to ``±clip`` normalised units, so that a dimension which hardly moved in
-    the data cannot explode in states that the policy has not seen. Actions are not clipped.
+    the data cannot explode in states that the policy has not seen. Neither actions nor a state in
+    raw units (mode ``none``) are clipped.
     """
 
     state_shift: Tensor
@@ -48,7 +50,7 @@ class AffineNormalizer(Normalizer):
         action_transform: ActionTransform,
     ) -> None:
         super().__init__()
-        self.clip = config.clip
+        self.clip = math.inf if config.state == "none" else config.clip
         self.action_transform = action_transform
         self._config = config
         self._scales_actions = config.action != "none"
@@ -135,14 +137,22 @@ def compute_statistics(
 
 
 def warn_when_clipped(normalizer: AffineNormalizer, dataset: Dataset) -> None:
-    """Say aloud when kept statistics clip more than 1 % of the state values of new data."""
+    """Say aloud when more than 1 % of the data's state values are clipped.
+
+    Samples are read only where the recorded extremes lie beyond the clip, which is rare.
+    """
+    recorded = dataset.statistics()[STATE]
+    extremes = torch.from_numpy(np.stack([recorded.min, recorded.max]))
+    if normalizer.clipped_share(extremes) == 0:
+        return
     samples = np.unique(np.linspace(0, len(dataset) - 1, _CHUNK_OF_SAMPLES).astype(np.int64))
     share = normalizer.clipped_share(dataset.__getitems__(samples)[STATE])
     if share > _CLIPPED_SHARE_WORTH_SAYING:
         log.warning(
-            "%.1f %% of the state values in the new data lie beyond ±%g normalised units and are "
-            "clipped; normalization.on_warm_start: recompute would fit them, at the price of "
-            "shifting every input under the warm-started weights",
+            "%.1f %% of the data's state values lie beyond ±%g normalised units and are clipped "
+            "(normalization.clip); where statistics were kept from another run, "
+            "normalization.on_warm_start: recompute would fit them, at the price of shifting every "
+            "input under the warm-started weights",
             100 * share,
             normalizer.clip,
         )

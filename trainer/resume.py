@@ -15,7 +15,6 @@ from trainer.build import (
     CONFIG,
     NORMALIZATION,
     RESOLVED,
-    Experiment,
     Resolved,
     Run,
     build_run,
@@ -27,7 +26,7 @@ from trainer.checkpoint import (
     open_checkpoint,
     resolve_checkpoint,
 )
-from trainer.config import config_differences, load_config
+from trainer.config import Experiment, config_differences, load_config
 from trainer.distributed import Ranks
 from trainer.errors import CheckpointError, ConfigError
 from trainer.interfaces import Dataset
@@ -37,6 +36,7 @@ from trainer.schema import ExperimentConfig
 
 log = logging.getLogger(__name__)
 
+_LOCK = ".lock"
 _MAY_DIFFER = ("train.epochs", "train.steps", "logging", "data.num_workers", "evaluation")
 
 
@@ -59,7 +59,21 @@ def started_run(
         CheckpointError: a file of the checkpoint is missing or altered.
     """
     save_dir = experiment.root / Path(experiment.config.train.save_dir).expanduser()
-    checkpoint = _checkpoint_to_resume(save_dir, resume)
+    # Locked before it is read: what another process still writes and prunes is nobody's to resume.
+    with _locked(save_dir, ranks):
+        checkpoint = _checkpoint_to_resume(save_dir, resume)
+        loop = TrainLoop(_ready_run(experiment, ranks, checkpoint, dataset), ranks)
+        if checkpoint:
+            loop.restore(checkpoint)
+            if ranks.is_main:
+                log.info("going on from %s (step %d)", checkpoint.folder, checkpoint.step)
+        yield loop
+
+
+def _ready_run(
+    experiment: Experiment, ranks: Ranks, checkpoint: Checkpoint | None, dataset: Dataset | None
+) -> Run:
+    """Return the run on its devices, checked against the checkpoint that it resumes from."""
     statistics = None
     if checkpoint:
         _refuse_differences(experiment, checkpoint)
@@ -73,13 +87,7 @@ def started_run(
     # Workers could not share what lies on a GPU.
     has_workers = experiment.config.data.num_workers > 0
     run.dataset.to_device(torch.device("cpu") if has_workers else ranks.device)
-    with _locked(save_dir, ranks):
-        loop = TrainLoop(run, ranks)
-        if checkpoint:
-            loop.restore(checkpoint)
-            if ranks.is_main:
-                log.info("going on from %s (step %d)", checkpoint.folder, checkpoint.step)
-        yield loop
+    return run
 
 
 def _checkpoint_to_resume(save_dir: Path, resume: str) -> Checkpoint | None:
@@ -121,7 +129,7 @@ def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
 def _refuse_other_components(run: Run, checkpoint: Checkpoint) -> None:
     saved = load_config(checkpoint.folder / RESOLVED, Resolved).resolved
     now = run.resolved().model_dump(mode="json")
-    differences = config_differences(saved, now, ignore=["environment", "root"])
+    differences = config_differences(saved, now, ignore=["architectures", "environment", "root"])
     if differences:
         raise ConfigError(
             f"the model files are not those that {checkpoint.folder} was trained with:\n  "
@@ -132,13 +140,17 @@ def _refuse_other_components(run: Run, checkpoint: Checkpoint) -> None:
 
 @contextmanager
 def _locked(save_dir: Path, ranks: Ranks) -> Iterator[None]:
-    """Keep a second process from training in the same folder; clear what a crash left there."""
+    """Keep a second process from training in the same folder; clear what a crash left there.
+
+    A new folder in which nothing was written, as the run was refused, does not stay.
+    """
     if not ranks.is_main:
         yield
         return
+    is_new = not save_dir.exists()
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
-        lock = (save_dir / ".lock").open("w")
+        lock = (save_dir / _LOCK).open("w")
     except OSError as error:
         raise CheckpointError(f"train.save_dir: cannot write to {save_dir}: {error}") from error
     with lock:
@@ -152,4 +164,8 @@ def _locked(save_dir: Path, ranks: Ranks) -> Iterator[None]:
             ) from None
         for folder in leftovers(save_dir):
             shutil.rmtree(folder, ignore_errors=True)
-        yield
+        try:
+            yield
+        finally:
+            if is_new and [path.name for path in save_dir.glob("*")] == [_LOCK]:
+                shutil.rmtree(save_dir)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from trainer.build import Run, build_loggers
-from trainer.checkpoint import METRICS, record_metrics
+from trainer.checkpoint import METRICS, prune_checkpoints, record_metrics
 from trainer.distributed import Ranks
 from trainer.evaluate import evaluate_in_training
-from trainer.interfaces import Logger, Policy, Scorer
+from trainer.interfaces import Logger, Policy
 from trainer.validate import validate
 
 _PICTURED_SAMPLES = 128
@@ -62,7 +62,7 @@ class Reviewer:
     def review(self, step: int, epoch: int, *, last: bool) -> None:
         """Validate and evaluate on rank 0 where this epoch is due; the last epoch always is."""
         self.metrics = {}
-        if not self.ranks.is_main or isinstance(self.run.policy, Scorer):
+        if not self.ranks.is_main:
             return
         validation, evaluation = self.run.config.validation, self.run.config.evaluation
         if validation and (last or epoch % validation.every == 0):
@@ -83,11 +83,15 @@ class Reviewer:
             record_metrics(self.run.save_dir / f"epoch_{epoch}", self.metrics)
 
     def catch_up(self, step: int, epoch: int, *, last: bool) -> None:
-        """Do the review that a crash prevented after the checkpoint of ``epoch`` was saved."""
+        """Do the review and the pruning that a crash prevented after ``epoch`` was saved."""
+        if not self.ranks.is_main:
+            return
         folder = self.run.save_dir / f"epoch_{epoch}"
-        if epoch and self.ranks.is_main and folder.exists() and not (folder / METRICS).exists():
+        if epoch and folder.exists() and not (folder / METRICS).exists():
             self.review(step, epoch, last=last)
             self.record(epoch)
+        # Also where only the pruning is missing: after the last epoch nothing else would do it.
+        prune_checkpoints(self.run.save_dir, self.run.config.train.checkpoints)
 
     @torch.no_grad()
     def _show_pictures(self, step: int) -> None:

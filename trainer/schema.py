@@ -102,7 +102,7 @@ class BestConfig(Strict):
 
 
 class CheckpointsConfig(Strict):
-    """Which checkpoints stay on disk; null keeps all of them."""
+    """Which checkpoints stay on disk beside the newest one; all of them where nothing is given."""
 
     keep_last: PositiveInt | None = None
     keep_every: PositiveInt | None = None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.build import Run
-from trainer.interfaces import ACTION, ACTION_IS_PAD, Batch, Policy, Progress
+from trainer.interfaces import ACTION, ACTION_IS_PAD, Batch, Policy, Progress, Scorer
 from trainer.schema import ValidationConfig
 from trainer.seeding import stream_seed
 
@@ -19,8 +19,9 @@ def validate(policy: Policy, run: Run, config: ValidationConfig) -> dict[str, fl
     """Return the validation loss and the mean absolute error of *sampled* actions, real units.
 
     Keys: ``validation/loss``, ``validation/action_mae``, ``validation/action_mae_dim_{a}`` (per
-    action dimension) and ``validation/action_mae_step_{h}`` (per step of the chunk). At most
-    ``max_samples`` evenly spaced samples are used; their noise depends on nothing but the seed.
+    action dimension) and ``validation/action_mae_step_{h}`` (per step of the chunk); of a scorer,
+    which does not act, the loss alone. At most ``max_samples`` evenly spaced samples are used;
+    their noise depends on nothing but the seed.
     """
     device = next(policy.parameters()).device
     chosen = np.unique(
@@ -40,18 +41,24 @@ def validate(policy: Policy, run: Run, config: ValidationConfig) -> dict[str, fl
         output = policy.compute_loss(batch, progress)
         weighted_loss = weighted_loss + output.loss * output.weight
         weight = weight + output.weight
-        seeds = [stream_seed(run.config.seed, "validation_action", int(row)) for row in rows]
-        error, count = _absolute_error(sampled_errors(policy, batch, seeds), batch)
-        error_ha, count_ha = error_ha + error, count_ha + count
-    figures = {
-        "validation/loss": weighted_loss / weight,
-        "validation/action_mae": error_ha.sum() / count_ha.sum(),
-    }
+        if not isinstance(policy, Scorer):
+            seeds = [stream_seed(run.config.seed, "validation_action", int(row)) for row in rows]
+            error, count = _absolute_error(sampled_errors(policy, batch, seeds), batch)
+            error_ha, count_ha = error_ha + error, count_ha + count
+    figures = {"validation/loss": weighted_loss / weight}
+    if not isinstance(policy, Scorer):
+        figures |= _error_figures(error_ha, count_ha)
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _error_figures(error_ha: Tensor, count_ha: Tensor) -> dict[str, Tensor]:
+    """Return the mean absolute error, also by dimension and by step of the chunk."""
+    figures = {"validation/action_mae": error_ha.sum() / count_ha.sum()}
     for a, value in enumerate(error_ha.sum(0) / count_ha.sum(0).clamp(min=1)):
         figures[f"validation/action_mae_dim_{a}"] = value
     for h, value in enumerate(error_ha.sum(1) / count_ha.sum(1).clamp(min=1)):
         figures[f"validation/action_mae_step_{h}"] = value
-    return {name: float(value) for name, value in figures.items()}
+    return figures
 
 
 def sampled_errors(policy: Policy, batch: Batch, seeds: Sequence[int]) -> Tensor:

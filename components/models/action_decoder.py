@@ -1,9 +1,5 @@
 """The velocity field over action chunks as a transformer decoder."""
 
-from typing import Annotated
-
-from pydantic import Field, PositiveInt
-
 from components.models.chunk_transformer import ChunkTransformer
 from components.models.contracts import VelocityDecoder
 from trainer.registry import models
@@ -13,42 +9,5 @@ from trainer.registry import models
 class ActionDecoder(ChunkTransformer, VelocityDecoder):
     """Transformer decoder: tokens of a noisy chunk attend to each other and to the observation.
 
-    Args:
-        chunk: Steps of the action chunk.
-        action: Size of one action.
-        memory_dim: Width of the observation tokens.
-        dim: Width of the decoder.
-        layers: Number of blocks.
-        heads: Attention heads; must divide ``dim``.
-        feedforward: Width of the feed-forward layers.
-        steps_per_token: Consecutive actions that share one token; must divide ``chunk``.
-        causal: Whether a token attends to itself and earlier tokens only.
-        dropout: Share of each layer's output that is dropped in training.
+    Its parameters are those of ``ChunkTransformer``.
     """
-
-    def __init__(
-        self,
-        *,
-        chunk: PositiveInt,
-        action: PositiveInt,
-        memory_dim: PositiveInt,
-        dim: PositiveInt,
-        layers: PositiveInt,
-        heads: PositiveInt,
-        feedforward: PositiveInt,
-        steps_per_token: PositiveInt = 1,
-        causal: bool = False,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-    ) -> None:
-        super().__init__(
-            chunk=chunk,
-            action=action,
-            memory_dim=memory_dim,
-            dim=dim,
-            layers=layers,
-            heads=heads,
-            feedforward=feedforward,
-            steps_per_token=steps_per_token,
-            causal=causal,
-            dropout=dropout,
-        )

@@ -5,8 +5,9 @@ E experts.
 """
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Annotated, cast
 
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from components.models.contracts import KeysValues
@@ -19,8 +20,8 @@ from trainer.errors import ConfigError
 class ChunkTransformer(nn.Module):
     """Tokens of a noisy chunk attend to each other and to the observation.
 
-    The embedded flow time is added to every token. With ``experts``, what embeds and remembers is
-    shared, and blocks and output are each expert's own.
+    The embedded flow time is added to every token. Where there are several experts, what embeds
+    and remembers is shared, and blocks and output are each expert's own.
 
     Args:
         chunk: Steps of the action chunk.
@@ -33,23 +34,25 @@ class ChunkTransformer(nn.Module):
         steps_per_token: Consecutive actions that share one token; must divide ``chunk``.
         causal: Whether a token attends to itself and earlier tokens only.
         dropout: Share of each layer's output that is dropped in training.
-        experts: How many decoders side by side; None for one without the dimension E.
     """
+
+    _experts: int | None = None
+    """How many decoders side by side, which a subclass may set before this constructor makes them;
+    None for one without the dimension E."""
 
     def __init__(
         self,
         *,
-        chunk: int,
-        action: int,
-        memory_dim: int,
-        dim: int,
-        layers: int,
-        heads: int,
-        feedforward: int,
-        steps_per_token: int,
-        causal: bool,
-        dropout: float,
-        experts: int | None = None,
+        chunk: PositiveInt,
+        action: PositiveInt,
+        memory_dim: PositiveInt,
+        dim: PositiveInt,
+        layers: PositiveInt,
+        heads: PositiveInt,
+        feedforward: PositiveInt,
+        steps_per_token: PositiveInt = 1,
+        causal: bool = False,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
         if chunk % steps_per_token:
@@ -59,6 +62,7 @@ class ChunkTransformer(nn.Module):
         self.chunk, self.action, self.memory_dim = chunk, action, memory_dim
         self.steps_per_token = steps_per_token
         self.causal = causal
+        experts = self._experts
         self._copies = () if experts is None else (experts,)
         self.memory_norm = nn.LayerNorm(memory_dim)
         self.embed = nn.Linear(steps_per_token * action, dim)

@@ -4,12 +4,14 @@ Shape legend: n pictures, T tokens, D token width, C channels of the features, P
 """
 
 import importlib
+import json
 import math
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import JsonValue, PositiveInt
 from torch import Tensor, nn
 
 from components.models.depth_stream import DepthStream, DepthView
@@ -30,6 +32,7 @@ class DepthAnything(DepthStream, Pretrained):
     V2, 2024; the features are the last ones that its neck fuses, before the depth head.
 
     Args:
+        root: Project root, from where a relative folder starts.
         camera: The camera it looks through.
         image: Shape of that camera's pictures.
         model: Id on the hub, or a local folder.
@@ -37,6 +40,8 @@ class DepthAnything(DepthStream, Pretrained):
         tokens: Tokens of a picture: one that sums it up and a square of positions.
         token_dim: Width of the tokens.
         weights: ``pretrained`` as they were published, or ``random`` for trying things out.
+        architecture: The model's own configuration. Checkpoints keep it, so that they act where
+            the model cannot be had; without it the model's is read.
 
     Raises:
         ConfigError: The model cannot be had, or the sizes do not fit it.
@@ -46,6 +51,7 @@ class DepthAnything(DepthStream, Pretrained):
 
     def __init__(
         self,
+        root: Path,
         *,
         camera: str,
         image: ImageShape,
@@ -54,15 +60,19 @@ class DepthAnything(DepthStream, Pretrained):
         tokens: PositiveInt,
         token_dim: PositiveInt,
         weights: Literal["pretrained", "random"] = "pretrained",
+        architecture: dict[str, JsonValue] | None = None,
     ) -> None:
         super().__init__()
         self.side = math.isqrt(tokens - 1)
         if self.side**2 != tokens - 1 or not self.side:
             raise ConfigError(f"tokens: expected one summary and a square, got {tokens}")
         self.camera, self.tokens, self.token_dim = camera, tokens, token_dim
-        self._source, self._weights = model, weights
-        config = _config(model)
+        self._source, self._weights = _local(model, root), weights
         transformers = _transformers()
+        if architecture is None:
+            config = _config(self._source)
+        else:
+            config = transformers.DepthAnythingConfig.from_dict(architecture)
         patch = int(config.patch_size)  # type: ignore[arg-type] - its type allows what none has
         if size % patch:
             raise ConfigError(
@@ -83,6 +93,10 @@ class DepthAnything(DepthStream, Pretrained):
             raise ConfigError(_unreachable(self._source, error)) from error
         self.model.load_state_dict(loaded.state_dict())
 
+    def architecture(self) -> dict[str, JsonValue]:
+        """Return the model's configuration, from which a checkpoint builds it anew."""
+        return {"architecture": json.loads(self.model.config.to_json_string())}
+
     def forward(self, images_nchw: Tensor, tokens_ntd: Tensor) -> DepthView:
         """Return the tokens (n, T, D) of uint8 pictures; the backbone's are not looked at."""
         self.model.eval()  # it stays as it was published
@@ -93,6 +107,12 @@ class DepthAnything(DepthStream, Pretrained):
             positions_npc = squares.flatten(2).transpose(1, 2)
             summary_n1c = positions_npc.mean(dim=1, keepdim=True)
         return DepthView(self.project(torch.cat([summary_n1c, positions_npc], dim=1)))
+
+
+def _local(model: str, root: Path) -> str:
+    """Return the folder that ``model`` names below ``root``, or else the id itself."""
+    folder = root / Path(model).expanduser()
+    return str(folder) if folder.is_dir() else model
 
 
 def _config(model: str) -> "transformers.DepthAnythingConfig":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from components.models.contracts import VelocityDecoder, component
-from components.models.flow import Flow, Velocity
+from components.models.flow import DEFAULT_FLOW, Flow, Velocity
 from components.models.observer import Observer, check_decoder
 from trainer.interfaces import (
     ACTION,
@@ -36,7 +36,12 @@ class FlowPolicy(Policy):
     """
 
     def __init__(
-        self, components: nn.ModuleDict, interface: Interface, loss: Loss, flow: Flow
+        self,
+        components: nn.ModuleDict,
+        interface: Interface,
+        loss: Loss,
+        *,
+        flow: Flow = DEFAULT_FLOW,
     ) -> None:
         super().__init__()
         self.observer = Observer(components, interface, others=["action_decoder"])

@@ -14,17 +14,7 @@ class MoEActionDecoder(ChunkTransformer, ExpertDecoder):
     """As ``action_decoder``, with blocks and outputs for each expert, all computed in one call.
 
     Args:
-        experts: How many.
-        chunk: Steps of the action chunk.
-        action: Size of one action.
-        memory_dim: Width of the observation tokens.
-        dim: Width of the decoder.
-        layers: Number of blocks.
-        heads: Attention heads; must divide ``dim``.
-        feedforward: Width of the feed-forward layers.
-        steps_per_token: Consecutive actions that share one token; must divide ``chunk``.
-        causal: Whether a token attends to itself and earlier tokens only.
-        dropout: Share of each layer's output that is dropped in training.
+        experts: How many; the others are those of ``action_decoder``.
     """
 
     def __init__(
@@ -42,8 +32,8 @@ class MoEActionDecoder(ChunkTransformer, ExpertDecoder):
         causal: bool = False,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
+        self._experts = self.experts = experts  # the constructor below makes so many
         super().__init__(
-            experts=experts,
             chunk=chunk,
             action=action,
             memory_dim=memory_dim,
@@ -55,4 +45,3 @@ class MoEActionDecoder(ChunkTransformer, ExpertDecoder):
             causal=causal,
             dropout=dropout,
         )
-        self.experts = experts

@@ -35,7 +35,7 @@ class VFPSingleExpert(FlowPolicy):
         flow: Flow = DEFAULT_FLOW,
         depth_weight: PositiveFloat = 0.1,
     ) -> None:
-        super().__init__(components, interface, loss, flow)
+        super().__init__(components, interface, loss, flow=flow)
         self.depth_weight = depth_weight
         stream = self.observer.depth_stream
         if stream and stream.estimates:

@@ -17,6 +17,7 @@ from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import (
+    Experiment,
     Loaded,
     as_overrides,
     config_differences,
@@ -27,7 +28,7 @@ from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
 from trainer.registry import load_plugins
-from trainer.schema import ComponentSpec, EvaluationConfig, ExperimentConfig, RolloutConfig
+from trainer.schema import ComponentSpec, EvaluationConfig, RolloutConfig
 from trainer.yaml_file import to_yaml
 
 _DIFFERS_BY_ROUND = tuple(
@@ -92,8 +93,7 @@ class DaggerSteps:
         config = self.config.evaluation
         filmed = config.video_every > 0 and index % config.video_every == 0
         rollout = config.model_dump(include=set(RolloutConfig.model_fields))
-        folder = self.folder / "videos" / f"round_{index:03d}"
-        evaluation = evaluate(
+        return evaluate(
             student.policy,
             student.config.interface.to_interface(),
             self._evaluation_environment(),
@@ -102,9 +102,8 @@ class DaggerSteps:
             root=self.loaded.root,
             episodes=config.episodes,
             seed=config.seed,
-            video_folder=folder,
+            video_folder=self.folder / "videos" / f"round_{index:03d}",
         )
-        return evaluation, sorted(folder.glob("*.mp4"))
 
     def _evaluation_environment(self) -> ComponentSpec:
         """Return the environment, with generated images where the evaluation asks for them."""
@@ -132,7 +131,7 @@ class DaggerSteps:
             "every": None,
         }
 
-    def _refuse_other_training(self, experiment: Loaded[ExperimentConfig]) -> None:
+    def _refuse_other_training(self, experiment: Experiment) -> None:
         """Raise ConfigError when the experiment or a component is not the first round's."""
         paths = experiment.config.model.component_config_paths
         components = {

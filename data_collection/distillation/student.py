@@ -9,9 +9,8 @@ from pathlib import Path
 
 from data_collection.distillation.lessons import LessonPlan
 from data_collection.distillation.schema import DistillConfig
-from trainer.build import Experiment
 from trainer.checkpoint import newest_checkpoint
-from trainer.config import Loaded, config_differences, load_config
+from trainer.config import Experiment, Loaded, config_differences, load_config
 from trainer.errors import ConfigError
 from trainer.interfaces import EPISODE_START
 from trainer.registry import load_plugins, policies

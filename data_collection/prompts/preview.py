@@ -19,7 +19,7 @@ from data_collection.rendering.generators import Prompt, Scene
 from data_collection.rendering.generators.procedural import Procedural
 from data_collection.rendering.sheet import caption, write_png
 from data_collection.rendering.tiling import tile
-from trainer.cli import run_command
+from trainer.cli import positive, run_command
 from trainer.errors import UserError
 from trainer.seeding import stream_seed
 
@@ -95,19 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("collection", type=Path, help="JSON lines")
     parser.add_argument("--out", type=Path, help="a PNG (default: COLLECTION.png here)")
-    parser.add_argument("--count", type=_positive, help="the first so many (default: all)")
+    parser.add_argument("--count", type=positive, help="the first so many (default: all)")
     default = "default: %(default)s"
     parser.add_argument("--task", default="drawer-open-v3", help=f"of Meta-World ({default})")
     parser.add_argument("--camera", default="corner2", help=f"of its model ({default})")
-    parser.add_argument("--pixels", type=_positive, default=160, help=default)
+    parser.add_argument("--pixels", type=positive, default=160, help=default)
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
-    return value
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from trainer import checkpoint, evaluate, loop
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.cli import run_command
-from trainer.errors import ConfigError, UserError
+from trainer.errors import CheckpointError, ConfigError, UserError
 from trainer.seeding import stream_seed
 
 CPU = torch.device("cpu")
@@ -324,3 +324,9 @@ def test_a_student_is_evaluated_by_command_as_in_its_round(finished, tmp_path):
     found = json.loads(output.read_text())
     recorded = json.loads((finished / "rounds" / "001.json").read_text())["evaluation"]
     assert found["returns"] == recorded["returns"]
+
+
+def test_the_folder_of_an_experiment_is_refused_with_the_run_that_was_meant(finished):
+    newest = finished / "train" / "round_001"
+    with pytest.raises(CheckpointError, match=f"the newest run below it is {newest}$"):
+        evaluate.main(["--checkpoint", str(finished)])

@@ -47,13 +47,15 @@ class Fake(FakeDataset):
 
 @loggers.register("killer")
 class Killer(Logger):
-    """Sends this process a signal when a step is logged, once."""
+    """Sends this process a signal when a figure of a step is logged, once."""
 
-    def __init__(self, *, step: int, signal_number: int = signal.SIGKILL) -> None:
-        self.step, self.signal_number = step, signal_number
+    def __init__(
+        self, *, step: int, signal_number: int = signal.SIGKILL, figure: str = "train/loss"
+    ) -> None:
+        self.step, self.signal_number, self.figure = step, signal_number, figure
 
     def log_scalars(self, step, values):
-        if step == self.step:
+        if step == self.step and self.figure in values:
             os.kill(os.getpid(), self.signal_number)
 '''
 

@@ -75,6 +75,38 @@ def test_a_key_registered_twice_is_an_error(toy):
     assert "registered twice" in refused(toy)
 
 
+def test_an_experiment_in_which_nothing_learns_is_refused(toy):
+    frozen = {name: {"freeze": True} for name in ("observation_encoder", "action_decoder")}
+    toy.edit(model__component_optims=frozen)
+    for arguments in ([], ["--dry_run"]):
+        message = refused(toy, *arguments)
+        assert "model.component_optims: nothing is left to train" in message
+    toy.edit(model__component_optims={"action_decoder": {"freeze": True}})
+    assert toy.train("--dry_run") == 0, toy.log.read_text()
+
+
+def test_a_dry_run_builds_the_optimizer_too(toy):
+    plugin = toy.root / "fake.py"
+    optimizer = """
+
+from trainer.interfaces import OptimizerPlugin
+from trainer.registry import optimizers
+
+
+@optimizers.register("picky")
+class Picky(OptimizerPlugin):
+    def build(self, parameter_groups):
+        raise SystemExit("it was built")
+
+    def learning_rate(self, step, total_steps):
+        return 0.0
+"""
+    plugin.write_text(plugin.read_text() + optimizer)
+    toy.edit(train__optimizer={"type": "picky"})
+    toy.train("--dry_run")
+    assert "it was built" in toy.log.read_text()
+
+
 def test_a_folder_that_cannot_be_written_is_named(toy):
     (toy.root / "runs").write_text("a file in the way")
     assert toy.train() == 2

@@ -5,6 +5,7 @@ import pytest
 
 from trainer.cli import run_command
 from trainer.errors import ConfigError
+from trainer.stopping import Interrupted
 
 
 def exit_code(main):
@@ -35,6 +36,15 @@ def test_ctrl_c_is_exit_code_130():
         raise KeyboardInterrupt
 
     assert exit_code(main) == 130
+
+
+def test_training_that_was_asked_to_stop_exits_as_the_signal_would_have_it(caplog):
+    def main(arguments):
+        raise Interrupted(15, "stopped at step 3 and saved")
+
+    with caplog.at_level(logging.INFO):
+        assert exit_code(main) == 128 + 15
+    assert "stopped at step 3 and saved" in caplog.text
 
 
 def test_a_bug_keeps_its_traceback():

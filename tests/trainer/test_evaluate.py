@@ -1,7 +1,101 @@
+import json
+import re
+
 import pytest
 
+from tests.support.toy import make_toy
+from trainer import evaluate
 from trainer.evaluate import summarize, wilson_interval
 from trainer.rollout import EpisodeResult
+
+SEED = 10_000_007
+STANDING = """
+import numpy as np
+from trainer.environment import STATE, Environment, StepResult
+from trainer.registry import environments
+
+
+@environments.register("standing")
+class Standing(Environment):
+    control_hz, max_steps, action_dim = 20.0, 3, 3
+    observation_shapes = {STATE: (5,)}
+
+    def __init__(self, *, at: float = 0.0) -> None:
+        self.at = at
+
+    def reset(self, seed):
+        return {STATE: np.full(5, self.at, np.float32)}
+
+    def step(self, action):
+        return StepResult(self.reset(0), self.at, False, False, False)
+
+    def render(self):
+        return np.zeros((16, 16, 3), np.uint8)
+"""
+SEES_VIDEOS = """
+
+@loggers.register("videos")
+class Videos(Logger):
+    def log_scalars(self, step, values):
+        return
+
+    def log_video(self, step, name, path):
+        print("video", step, name)
+"""
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A trained toy, in whose folder of videos one lay that the training did not film."""
+    toy = make_toy(tmp_path_factory.mktemp("toy"))
+    (toy.root / "standing.py").write_text(STANDING)
+    plugin = toy.root / "fake.py"
+    plugin.write_text(plugin.read_text() + SEES_VIDEOS)
+    evaluation = {
+        "plugins": ["standing.py"],
+        "environment": {"type": "standing"},
+        "every": 3,
+        "episodes": 3,
+        "seed": SEED,
+        "videos": 1,
+    }
+    toy.edit(evaluation=evaluation, logging=[{"type": "videos"}])
+    videos = toy.save_dir / "videos" / "epoch_3"
+    videos.mkdir(parents=True)
+    (videos / "episode_1_failure.mp4").write_text("of another evaluation")
+    assert toy.train() == 0, toy.log.read_text()
+    return toy
+
+
+def test_training_logs_the_videos_that_it_has_just_written(toy):
+    logged = re.findall(r"video \d+ \S+", toy.log.read_text())
+    assert logged == [f"video 24 evaluation/episode_{SEED}_failure"]
+
+
+def test_the_experiment_says_how_many_episodes_and_from_which_seed(toy):
+    run = ["--checkpoint", str(toy.save_dir), "--device", "cpu"]
+    assert evaluate.main(run) == 0
+    record = json.loads((toy.save_dir / "evaluation_epoch_3.json").read_text())
+    assert (record["episodes"], record["seed"]) == (3, SEED)
+    assert evaluate.main([*run, "--episodes", "2", "--seed", "5"]) == 0
+    record = json.loads((toy.save_dir / "evaluation_epoch_3.json").read_text())
+    assert (record["episodes"], record["seed"]) == (2, 5)
+
+
+def test_another_environment_leaves_what_was_found_in_the_first_alone(toy):
+    run = ["--checkpoint", str(toy.save_dir), "--device", "cpu"]
+    assert evaluate.main(run) == 0
+    first = (toy.save_dir / "evaluation_epoch_3.json").read_text()
+    videos = sorted((toy.save_dir / "videos" / "epoch_3").iterdir())
+    other = toy.root / "elsewhere.yaml"
+    other.write_text("{type: standing, params: {at: 2.0}}")
+    assert evaluate.main([*run, "--environment", str(other), "--seed", "6"]) == 0
+    assert (toy.save_dir / "evaluation_epoch_3.json").read_text() == first
+    assert sorted((toy.save_dir / "videos" / "epoch_3").iterdir()) == videos
+    record = json.loads((toy.save_dir / "evaluation_epoch_3_elsewhere.json").read_text())
+    assert record["returns"] == [6.0, 6.0, 6.0]
+    folder = toy.save_dir / "videos" / "epoch_3_elsewhere"
+    assert [path.name for path in folder.iterdir()] == ["episode_6_failure.mp4"]
 
 
 @pytest.mark.parametrize(

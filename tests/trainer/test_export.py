@@ -15,7 +15,9 @@ from trainer.acting import load_policy
 from trainer.checkpoint import resolve_checkpoint
 from trainer.errors import ConfigError, UserError
 from trainer.export import export
-from trainer.interfaces import STATE
+from trainer.interfaces import STATE, TASK
+from trainer.normalization import AffineNormalizer
+from trainer.schema import NormalizationConfig
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -63,6 +65,16 @@ def test_the_normaliser_is_inside(saved, tmp_path):
     assert tuple(saved.policy.normalizer.state_shift.shape) in constants
 
 
+@pytest.mark.parametrize("suffix", ["pt", "onnx"])
+def test_states_in_raw_units_are_exported_too(saved, tmp_path, suffix):
+    raw = replace(saved, policy=copy.deepcopy(saved.policy))
+    normalizer = saved.policy.normalizer
+    raw.policy.normalizer = AffineNormalizer(
+        normalizer.statistics, NormalizationConfig(state="none"), normalizer.action_transform
+    )
+    assert export(raw, tmp_path / f"student.{suffix}") <= 1e-5
+
+
 def test_a_difference_is_found_and_leaves_no_file(saved, tmp_path, monkeypatch):
     def wrong(decision, example, file):
         file.write_bytes(b"")
@@ -98,6 +110,36 @@ def test_a_function_that_does_not_look_is_found_where_the_data_lie(saved, tmp_pa
     monkeypatch.setitem(exporting._EXPORTERS, ".pt", blind)
     with pytest.raises(UserError, match=r"differs from .* by [\d.]+, more than"):
         export(far, tmp_path / "student.pt")
+
+
+def broken(saved, predict_action):
+    """Return the same with a policy that decides otherwise."""
+    other = replace(saved, policy=copy.deepcopy(saved.policy))
+    other.policy.predict_action = predict_action
+    return other
+
+
+def test_a_policy_that_draws_noise_is_refused(saved, tmp_path):
+    def draw(observation, state, generators):
+        return torch.randn(1, 1, 2, generator=generators[0]), state
+
+    with pytest.raises(ConfigError, match="draws noise for every decision"):
+        export(broken(saved, draw), tmp_path / "student.pt")
+
+
+def test_a_mistake_of_a_policy_is_not_taken_for_noise(saved, tmp_path):
+    def fail(observation, state, generators):
+        return [][1]
+
+    with pytest.raises(IndexError):
+        export(broken(saved, fail), tmp_path / "student.pt")
+
+
+def test_a_policy_that_is_told_its_task_is_refused(saved, tmp_path):
+    told = replace(saved, policy=copy.deepcopy(saved.policy))
+    told.policy.needs = (*told.policy.needs, TASK)
+    with pytest.raises(ConfigError, match="told their task cannot be exported yet"):
+        export(told, tmp_path / "student.pt")
 
 
 def test_other_files_are_refused(saved, tmp_path):

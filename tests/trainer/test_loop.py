@@ -9,6 +9,9 @@ import pytest
 import torch
 import yaml
 
+from trainer.checkpoint import prune_checkpoints, record_metrics, save_checkpoint
+from trainer.schema import CheckpointsConfig
+
 
 @pytest.fixture
 def deterministic_toy(toy):
@@ -143,6 +146,26 @@ def test_old_checkpoints_are_pruned_and_the_best_one_stays(toy):
     left = {p.name for p in toy.save_dir.glob("epoch_*")}
     assert left == {f"epoch_{n}" for n in {3, 6, 7, best}}
     assert json.loads((toy.save_dir / "best.json").read_text())["checkpoint"] == f"epoch_{best}"
+
+
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [
+        ({}, {1, 2, 3, 4, 5}),
+        ({"keep_every": 2}, {2, 4, 5}),
+        ({"keep_last": 2}, {4, 5}),
+        ({"best": {"metric": "score"}}, {3, 5}),
+        ({"best": {"metric": "score"}, "keep_every": 2}, {2, 3, 4, 5}),
+        ({"best": {"metric": "nothing"}}, {1, 2, 3, 4, 5}),
+    ],
+)
+def test_what_is_named_stays_and_so_does_the_newest(tmp_path, kept, left):
+    for epoch, score in enumerate([1.0, 2.0, 9.0, 3.0, 4.0], start=1):
+        state = {"components": {}, "training_state": {}, "texts": {}}
+        folder = save_checkpoint(tmp_path, f"epoch_{epoch}", step=epoch, epoch=epoch, **state)
+        record_metrics(folder, {"score": score})
+    prune_checkpoints(tmp_path, CheckpointsConfig.model_validate(kept))
+    assert {path.name for path in tmp_path.glob("epoch_*")} == {f"epoch_{n}" for n in left}
 
 
 def test_without_the_figure_of_the_best_nothing_is_deleted_and_that_is_said(toy):

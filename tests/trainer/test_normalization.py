@@ -81,6 +81,13 @@ def test_states_are_clipped_and_actions_are_not():
     assert normalized[ACTION].max() == 10.0
 
 
+def test_raw_states_are_not_clipped():
+    normalizer = AffineNormalizer(statistics(), NormalizationConfig(state="none"), Identity())
+    state = torch.tensor([[[-250.0, 480.0]]])
+    assert torch.equal(normalizer.normalize({STATE: state})[STATE], state)
+    assert normalizer.clipped_share(state) == 0
+
+
 def test_unnormalising_is_the_inverse_also_through_an_action_transform():
     interface = Interface(1, 4, 20.0, 5, 3)
     data = FakeDataset(interface)
@@ -116,8 +123,22 @@ def test_clipped_new_data_are_said_aloud(caplog):
     data = FakeDataset(Interface(1, 4, 20.0, 2, 1))
     narrow = statistics()
     warn_when_clipped(AffineNormalizer(narrow, NormalizationConfig(), Identity()), data)
-    assert "% of the state values" in caplog.text
+    assert "% of the data's state values" in caplog.text
     caplog.clear()
     fitting = compute_statistics(data, Identity())
     warn_when_clipped(AffineNormalizer(fitting, NormalizationConfig(), Identity()), data)
     assert caplog.text == ""
+
+
+def test_no_sample_is_read_where_the_extremes_are_not_clipped(monkeypatch):
+    data = FakeDataset(Interface(1, 4, 20.0, 2, 1))
+    normalizer = AffineNormalizer(
+        compute_statistics(data, Identity()), NormalizationConfig(), Identity()
+    )
+    monkeypatch.setattr(data, "__getitems__", None)
+    warn_when_clipped(normalizer, data)
+
+
+def test_clipped_data_are_said_aloud_at_every_start(toy):
+    assert toy.train("--set", "normalization.clip=0.5", "--dry_run") == 0
+    assert "state values lie beyond ±0.5 normalised units" in toy.log.read_text()

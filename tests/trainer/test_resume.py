@@ -1,13 +1,16 @@
+import contextlib
+import fcntl
 import json
 import random
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from trainer.checkpoint import newest_checkpoint, save_checkpoint
+from trainer.checkpoint import checkpoints_of, leftovers, newest_checkpoint, save_checkpoint
 
 VARIANTS = {
     "plain": {},
@@ -47,6 +50,23 @@ def test_a_run_killed_at_any_step_ends_with_the_same_bits(toy, same_checkpoint, 
     name = last_epoch(reference)
     assert same_checkpoint(reference / name, toy.save_dir / name) == []
     assert toy.losses() == losses
+
+
+def test_a_kill_during_the_last_review_costs_neither_the_best_one_nor_the_pruning(toy):
+    best = {"metric": "validation/loss", "mode": "max"}
+    toy.edit(
+        train__checkpoints={"keep_last": 1, "best": best},
+        validation={"fraction": 0.25, "every": 1},
+    )
+    reference = uninterrupted(toy)
+    params = {"step": max(toy.losses(reference)), "figure": "validation/loss"}
+    kill = json.dumps([{"type": "killer", "params": params}])
+    assert toy.train("--set", f"logging={kill}") == -signal.SIGKILL, toy.log.read_text()
+    assert (toy.save_dir / "epoch_2").exists()  # as it was not pruned yet
+    assert toy.train() == 0, toy.log.read_text()
+    for folder in (reference, toy.save_dir):
+        assert not (folder / "epoch_2").exists()
+    assert (toy.save_dir / "best.json").read_text() == (reference / "best.json").read_text()
 
 
 def test_two_ranks_killed_end_with_the_same_bits(toy, same_checkpoint):
@@ -106,6 +126,23 @@ def test_a_longer_run_goes_on_from_the_shorter_one(toy):
     assert toy.train() == 0
     assert toy.train("--set", "train.epochs=4") == 0
     assert max(toy.losses()) == 32
+
+
+def test_a_longer_run_replaces_the_epoch_in_which_the_shorter_one_ended(toy):
+    toy.edit(train__epochs=None, train__steps=10, train__save_every=4)
+    assert toy.train() == 0
+    assert newest_checkpoint(toy.save_dir).step == 10  # epoch_3, which is over at step 12
+    assert toy.train("--set", "train.steps=20") == 0, toy.log.read_text()
+    steps = {c.folder.name: c.step for c in checkpoints_of(toy.save_dir)}
+    assert steps == {f"epoch_{n}": 4 * n for n in range(1, 6)}
+
+
+def test_what_is_in_the_way_of_an_epoch_is_named_at_the_start(toy):
+    toy.save_dir.mkdir(parents=True)
+    (toy.save_dir / "epoch_3").write_text("a file")
+    assert toy.train() == 2
+    assert f"{toy.save_dir / 'epoch_3'} is not a complete checkpoint" in toy.log.read_text()
+    assert "Traceback" not in toy.log.read_text()
 
 
 def test_resuming_with_another_configuration_is_refused_with_the_differences(toy):
@@ -173,6 +210,15 @@ def test_a_second_training_in_the_same_folder_is_refused(toy):
     assert "another process trains in" in toy.log.read_text()
 
 
+def test_a_folder_in_which_another_process_trains_is_not_even_read(toy):
+    assert toy.train() == 0
+    (toy.save_dir / "epoch_3" / "manifest.json").write_text("half of it is wri")
+    with (toy.save_dir / ".lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        assert toy.train() == 2
+    assert "another process trains in" in toy.log.read_text()
+
+
 def test_a_copied_run_folder_goes_on(toy):
     assert toy.train() == 0
     elsewhere = toy.root / "moved"
@@ -191,18 +237,46 @@ def test_a_warm_started_run_goes_on_without_what_it_started_from(toy):
     assert (toy.save_dir / "epoch_2").is_dir()
 
 
-def test_a_crash_while_an_old_interrupt_is_deleted_leaves_a_run_that_goes_on(tmp_path, monkeypatch):
-    def save(step):
-        components = {"net": {"weight": torch.ones(2)}}
-        details = {"training_state": {}, "texts": {}, "step": step, "epoch": 1}
-        return save_checkpoint(tmp_path, "interrupt", components=components, **details)
+def save(save_dir, name, step):
+    components = {"net": {"weight": torch.ones(2)}}
+    details = {"training_state": {}, "texts": {}, "step": step, "epoch": 1}
+    return save_checkpoint(save_dir, name, components=components, **details)
 
-    save(1)
+
+def test_a_crash_while_an_old_interrupt_is_deleted_leaves_a_run_that_goes_on(tmp_path, monkeypatch):
+    save(tmp_path, "interrupt", 1)
     with monkeypatch.context() as patch:
         patch.setattr("trainer.checkpoint.shutil.rmtree", half_deleted)
-        save(2)
+        save(tmp_path, "interrupt", 2)
     newest = newest_checkpoint(tmp_path)
     assert (newest.folder.name, newest.step) == ("interrupt", 2)
+
+
+@pytest.mark.parametrize("name", ["interrupt", "epoch_1"])
+@pytest.mark.parametrize("renames", range(4))
+def test_a_kill_between_any_two_renames_leaves_the_old_checkpoint_or_the_new(
+    tmp_path, monkeypatch, name, renames
+):
+    save(tmp_path, name, 1)
+    left = iter(range(renames))
+    rename = Path.rename
+
+    def rename_or_die(source, target):
+        if next(left, None) is None:
+            raise KeyboardInterrupt  # as a kill does, it passes every handler
+        return rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename_or_die)
+        with contextlib.suppress(KeyboardInterrupt):
+            save(tmp_path, name, 2)
+    assert newest_checkpoint(tmp_path).step == (1 if renames < 2 else 2)
+    for folder in leftovers(tmp_path):
+        shutil.rmtree(folder)
+    left_behind = [p.name for p in tmp_path.iterdir()]
+    assert left_behind == ([f".{name}.replaced"] if renames == 1 else [name])
+    save(tmp_path, name, 3)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def half_deleted(folder, ignore_errors=False):

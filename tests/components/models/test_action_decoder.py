@@ -3,6 +3,9 @@ import torch
 
 from components.models.action_decoder import ActionDecoder
 from trainer.errors import ConfigError
+from trainer.registry import models
+from trainer.schema import ComponentSpec
+from trainer.signature import build
 
 
 def decoder(**changes):
@@ -68,3 +71,18 @@ def test_positions_tell_equal_actions_apart():
 def test_chunk_must_be_a_multiple_of_steps_per_token():
     with pytest.raises(ConfigError, match="steps_per_token: expected a divisor of chunk=6, got 4"):
         decoder(steps_per_token=4)
+
+
+@pytest.mark.parametrize(
+    ("params", "complaint"),
+    [
+        ({"experts": 2}, "experts: unknown parameter of action_decoder"),
+        ({"layers": 0}, "layers: .* greater than 0"),
+        ({"dropout": 1.0}, "dropout: .* less than 1"),
+    ],
+)
+def test_a_yaml_is_checked_against_the_parameters_that_it_shares(params, complaint):
+    sizes = {"chunk": 6, "action": 3, "memory_dim": 10, "dim": 16, "heads": 4, "feedforward": 32}
+    spec = ComponentSpec(type="action_decoder", params=sizes | {"layers": 2} | params)
+    with pytest.raises(ConfigError, match=complaint):
+        build(models, spec, "decoder")

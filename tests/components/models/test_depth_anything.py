@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import (
@@ -8,9 +11,21 @@ from transformers import (
 )
 
 from components.models.depth_anything import DepthAnything
+from tests.support.toy import equal_bits
+from trainer.acting import load_policy
+from trainer.build import load_experiment
+from trainer.checkpoint import resolve_checkpoint
+from trainer.distributed import Ranks
 from trainer.errors import ConfigError
+from trainer.fake_data import FakeDataset
+from trainer.resume import started_run
 
 IMAGE = (3, 32, 32)
+ROOT = Path(__file__).parents[3]
+EXPERIMENT = ROOT / (
+    "experiment_training/imitation_learning/vfp_single_expert/exp2/vfp_single_expert.yaml"
+)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +57,7 @@ def published(tmp_path_factory):
 
 def make(folder, **changes):
     sizes = {"camera": "head", "image": IMAGE, "size": 28, "tokens": 5, "token_dim": 12}
-    return DepthAnything(model=str(folder), **(sizes | changes))
+    return DepthAnything(Path("/"), model=str(folder), **(sizes | changes))
 
 
 def test_it_looks_at_the_picture_with_the_published_weights(published):
@@ -61,6 +76,47 @@ def test_it_looks_at_the_picture_with_the_published_weights(published):
         fused = stream.model.neck(list(stream.model.backbone(pixels).feature_maps), 2, 2)
         depth = stream.model.head(fused, 2, 2)
         torch.testing.assert_close(depth, reference(pixels).predicted_depth)
+
+
+def test_a_relative_folder_lies_below_the_project_root(published):
+    sizes = {"camera": "head", "image": IMAGE, "size": 28, "tokens": 5, "token_dim": 12}
+    stream = DepthAnything(published.parent, model=published.name, **sizes)
+    stream.load_pretrained()
+    reference = DepthAnythingForDepthEstimation.from_pretrained(published)
+    assert equal_bits(stream.model.state_dict(), reference.state_dict())
+
+
+def test_a_checkpoint_acts_where_the_model_cannot_be_had(published, tmp_path):
+    folder = shutil.copytree(published, tmp_path / "depth_anything")
+    small = {
+        "depth_stream": f"model: {folder}, size: 28, token_dim: 96",
+        "observation_encoder": "dim: 32, hidden: 32, image_token_dim: 96, heads: 2, layers: 1, "
+        "feedforward: 64",
+        "action_decoder": "memory_dim: 32, dim: 32, heads: 2, layers: 1, feedforward: 64",
+    } | {f"backbone_{camera}": "model: test_resnet" for camera in ("head", "left", "right")}
+    overrides = [
+        "model.component_config_paths.depth_stream="
+        "experiment_models/vfp_single_expert/exp2/depth_anything.yaml",
+        *(f"model.component_build_args.{name}={{{sizes}}}" for name, sizes in small.items()),
+        f"train.save_dir={tmp_path / 'run'}",
+        "train.steps=1",
+        "train.save_every=1",
+        "train.precision=fp32",
+        "data.batch_size=2",
+        "evaluation=null",
+        "logging=[]",
+    ]
+    experiment = load_experiment(EXPERIMENT, overrides)
+    data = FakeDataset(experiment.config.interface.to_interface())
+    with started_run(experiment, Ranks(0, 1, CPU), "never", data) as loop:
+        loop.train()
+    trained = loop.policy.components["depth_stream"]
+    shutil.rmtree(folder)
+    saved = load_policy(resolve_checkpoint(tmp_path / "run"), CPU)
+    stream = saved.policy.components["depth_stream"]
+    assert equal_bits(stream.model.state_dict(), trained.model.state_dict())
+    action, _ = saved.policy.predict_action(data.__getitems__([0]), {}, [torch.Generator()])
+    assert action.isfinite().all()
 
 
 def test_only_the_projection_learns(published):

@@ -162,8 +162,9 @@ def train(request, tmp_path_factory):
         "logging=[]",
     ]
 
-    def run(name, resume="auto"):
-        experiment = load_experiment(path, [*overrides, f"train.save_dir={folder / name}"])
+    def run(name, *changes, resume="auto"):
+        settings = [*overrides, f"train.save_dir={folder / name}", *changes]
+        experiment = load_experiment(path, settings)
         with started_run(experiment, Ranks(0, 1, torch.device("cpu")), resume) as loop:
             loop.train()
         return folder / name
@@ -227,3 +228,16 @@ def test_scores_of_a_checkpoint_choose_the_best_episodes(whole, tmp_path, capsys
     assert np.isfinite(scores).all()
     assert len(set(scores)) == 4
     assert set(dataset.episode_of_sample()) == set(np.argsort(scores)[2:])
+
+
+def test_its_loss_is_validated_on_episodes_that_it_does_not_learn_from(train):
+    folder = train("validated", "validation={fraction: 0.25, every: 1}")
+    for epoch in ("epoch_1", "epoch_2"):
+        figures = json.loads((folder / epoch / "metrics.json").read_text())
+        assert list(figures) == ["validation/loss"]
+        assert np.isfinite(figures["validation/loss"])
+
+
+def test_an_evaluation_is_refused(train):
+    with pytest.raises(ConfigError, match=r"evaluation: a mutual_information_estimator scores"):
+        train("evaluated", "evaluation={every: 1}")
