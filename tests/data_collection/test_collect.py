@@ -144,6 +144,22 @@ def test_a_finished_round_is_left_alone(project):
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
+def test_a_second_collector_of_the_same_round_is_refused_until_the_first_is_gone(project, tmp_path):
+    hit = tmp_path / "hit"  # by a rollout that does not end, in the first collection alone
+    path = project(environment={"type": "toy", "params": {"kill": str(hit), "signal_number": 0}})
+    folder = tmp_path / "rounds" / "round_000"
+    with subprocess.Popen(command(path), stderr=subprocess.DEVNULL) as first:
+        while not hit.exists():
+            time.sleep(0.01)
+        second = run(path)
+        first.send_signal(signal.SIGINT)
+    assert second.returncode == 2
+    assert f"another process collects {folder}; wait for it, stop it, or" in second.stderr
+    assert run(path).returncode == 0
+    assert len((folder / "manifest.jsonl").read_text().splitlines()) == 9
+    assert verify_round(folder) == []
+
+
 def test_a_round_with_another_configuration_is_not_touched(project):
     path = project(episodes=2)
     collect(path)

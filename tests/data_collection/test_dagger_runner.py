@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -277,6 +278,18 @@ def grandchildren(pid):
 def test_another_configuration_in_the_same_folder_is_refused(finished):
     with pytest.raises(ConfigError, match=r"phase2\.rollouts: saved 2, now 3"):
         dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
+
+
+def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
+    code = "with locked_folder(Path('first'), ''): print('inside', flush=True); input()"
+    holder = [sys.executable, "-c", f"from trainer.files import Path, locked_folder\n{code}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(holder, cwd=tmp_path, **pipes) as first:
+        assert first.stdout.readline() == b"inside\n"
+        with pytest.raises(ConfigError, match=r"another process runs .*/first; wait"):
+            dagger_runner.main(arguments(tmp_path / "first"))
+        first.communicate(b"\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp_path):
