@@ -43,6 +43,9 @@ S = TypeVar("S", bound=BaseModel, covariant=True)
 EXPERIMENTS = "experiment_training"
 """The folder that holds experiment YAMLs; its parent is the project root."""
 
+ROOT = "root"
+"""Key of generated files, which lie anywhere: the project root that they were generated for."""
+
 
 @dataclass(frozen=True)
 class Loaded(Generic[S]):
@@ -89,6 +92,8 @@ def load_config(
     file = Path(path).expanduser().resolve()
     root = project_root(file)
     tree, marks = _read_with_defaults(file, root, ())
+    if ROOT not in schema.model_fields:
+        root = _written_root(tree, marks) or root
     for override in overrides:
         marks = _overridden(tree, marks, override)
     for key, value in (implicit or {}).items():
@@ -129,6 +134,17 @@ def project_root(file: Path) -> Path:
     """Return the parent of the ``experiment_training`` folder above a file, else the current."""
     folders = (folder for folder in file.absolute().parents if folder.name == EXPERIMENTS)
     return next((folder.parent for folder in folders), Path.cwd())
+
+
+def _written_root(tree: Tree, marks: Marks) -> Path | None:
+    """Return the project root that a file names, taken out of its tree, where this machine has it.
+
+    None without one: no file needs it that lies below ``experiment_training``.
+    """
+    written = tree.pop(ROOT, None)
+    if not isinstance(written, str | None):
+        raise ConfigError(f"{location(marks, (ROOT,))}: expected text, got {json.dumps(written)}")
+    return Path(written) if written and Path(written).is_dir() else None
 
 
 def as_overrides(settings: Mapping[str, object]) -> list[str]:

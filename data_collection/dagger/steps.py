@@ -17,6 +17,7 @@ from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import (
+    ROOT,
     Loaded,
     as_overrides,
     config_differences,
@@ -83,7 +84,7 @@ class DaggerSteps:
             settings["train.load_dir"] = str(previous.folder)
         tree = load_experiment(self.loaded.root / train.config, as_overrides(settings))
         self._refuse_other_training(tree)
-        path = self._save_yaml(f"{index:03d}_train", tree.resolved)
+        path = self._save_yaml(f"{index:03d}_train", self._rooted(tree.resolved))
         self.backend.train(path, train.nproc_per_node)
         return clean_student(save_dir, previous)
 
@@ -181,7 +182,8 @@ class DaggerSteps:
             "labels": labels.model_dump(mode="json") | {"horizon": labels.horizon or self._chunk()},
         }
         tree |= self._phase1() if driver is None else self._phase2(index, driver)
-        return load_config(self._save_yaml(f"{index:03d}_collect", tree), CollectConfig)
+        path = self._save_yaml(f"{index:03d}_collect", self._rooted(tree))
+        return load_config(path, CollectConfig)
 
     def _phase1(self) -> dict[str, object]:
         phase1 = self.config.phase1
@@ -222,6 +224,10 @@ class DaggerSteps:
         train = self.config.train
         experiment = load_experiment(self.loaded.root / train.config, as_overrides(train.set))
         return experiment.config.interface.chunk
+
+    def _rooted(self, tree: Mapping[str, object]) -> dict[str, object]:
+        """Return what a YAML says, and to which project root its paths are relative."""
+        return {ROOT: str(self.loaded.root), **tree}
 
     def _save_yaml(self, name: str, tree: Mapping[str, object]) -> Path:
         path = self.folder / "configs" / f"{name}.yaml"

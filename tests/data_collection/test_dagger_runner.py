@@ -23,12 +23,15 @@ from data_collection.envs.meta_world import MetaWorld
 from data_collection.episodes import open_round, read_episode
 from data_collection.episodes.schema import EXPERT
 from data_collection.label_error import label_errors
+from data_collection.schema import CollectConfig
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
 from trainer import checkpoint, evaluate, loop
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.cli import run_command
+from trainer.config import load_config
 from trainer.errors import ConfigError, UserError
+from trainer.schema import ExperimentConfig
 from trainer.seeding import stream_seed
 
 CPU = torch.device("cpu")
@@ -278,6 +281,16 @@ def grandchildren(pid):
 def test_another_configuration_in_the_same_folder_is_refused(finished):
     with pytest.raises(ConfigError, match=r"phase2\.rollouts: saved 2, now 3"):
         dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
+
+
+def test_an_experiment_may_be_started_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = {"n_rounds": 0, "phase1.episodes": 1, "evaluation.video_every": -1}
+    folder = tmp_path / "elsewhere"
+    assert dagger_runner.main(arguments(folder, **quick)) == 0
+    for name, schema in (("collect", CollectConfig), ("train", ExperimentConfig)):
+        assert load_config(folder / f"configs/000_{name}.yaml", schema).root == ROOT
+    assert "root" not in yaml.safe_load((folder / "data/round_000/config.yaml").read_text())
 
 
 def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):

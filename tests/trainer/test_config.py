@@ -117,6 +117,17 @@ def test_a_written_value_wins_over_the_implicit_one(project):
     assert load(project, "train.save_dir=elsewhere").config.train.save_dir == "elsewhere"
 
 
+def test_a_generated_file_names_its_root_which_is_no_part_of_the_configuration(write, project):
+    (project / "there").mkdir()
+    text = "inner: {width: 3}\nroot: "
+    loaded = load_config(write(f"{text}{project / 'there'}\n"), Small)
+    assert loaded.root == project / "there"
+    assert "root" not in loaded.resolved
+    assert load_config(write(f"{text}/on/another/machine\n"), Small).root == project
+    with pytest.raises(ConfigError, match=r":2: root: expected text, got 3"):
+        load_config(write(f"{text}3\n"), Small)
+
+
 def test_the_current_directory_is_the_root_of_a_file_outside_any_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert project_root(tmp_path / "other" / "x.yaml") == tmp_path
