@@ -87,6 +87,7 @@ class Cast:
 
     def attributes(self, result: EpisodeResult) -> EpisodeAttributes:
         """Return what the manifest says of an episode beside its arrays."""
+        driver = self._driver_of(RolloutJob(result.id, result.seed)).teacher
         return EpisodeAttributes(
             seed=result.seed,
             success=result.success,
@@ -94,6 +95,7 @@ class Cast:
             round=self.config.round,
             teacher_checkpoint=self.teacher.checkpoint,
             student_checkpoint=self._student.checkpoint if self._student else None,
+            driver_checkpoint=driver.checkpoint if driver not in (None, self.teacher) else None,
             prompt=self.environments[0].prompt_of(result.seed),
         )
 

@@ -110,10 +110,10 @@ def _config(folder: Path, root: Path | None) -> Loaded[RoundConfig]:
 
 
 def _other_weights(recorded: EpisodeAttributes, now: EpisodeAttributes) -> str | None:
-    """Return whose weights have changed since the recording, None when nobody's have."""
-    for name in ("teacher_checkpoint", "student_checkpoint"):
+    """Return whose weights are not the recorded ones, None when nobody's are."""
+    for name in ("teacher_checkpoint", "student_checkpoint", "driver_checkpoint"):
         before, after = getattr(recorded, name), getattr(now, name)
-        if before != after:
+        if before is not None and before != after:
             return f"{name}: {before} recorded, {after} now"
     return None
 
