@@ -99,6 +99,16 @@ class Cast:
             prompt=self.environments[0].prompt_of(result.seed),
         )
 
+    def checkpoints(self) -> dict[str, str]:
+        """Return the SHA-256 of all files that they act from, under who is who."""
+        who = {"teacher": self.teacher.checkpoint}
+        for index, driver in enumerate(self._drivers):
+            if driver.teacher not in (None, self.teacher):
+                who[f"drivers[{index}]"] = driver.teacher.checkpoint
+        if self._student:
+            who["student"] = self._student.checkpoint
+        return {name: sha256 for name, sha256 in who.items() if sha256 is not None}
+
     @property
     def labelling_seconds(self) -> float:
         """Return the time spent on label chunks so far."""

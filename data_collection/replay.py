@@ -17,7 +17,7 @@ from data_collection.cast import Cast
 from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import EpisodeAttributes, EpisodeError, EpisodeRecord, open_round
 from data_collection.episodes.codec import content_sha256
-from data_collection.player import described
+from data_collection.player import CHECKPOINTS, described
 from data_collection.schema import CollectConfig
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
@@ -85,7 +85,8 @@ def play_again(
         ConfigError: The environment here is another than the recorded one, or cannot be built.
     """
     cast = Cast(loaded, slots=1)
-    differences = config_differences(loaded.config.recorded, described(cast.environments[0]))
+    now = described(cast.environments[0])
+    differences = config_differences(loaded.config.recorded, now, ignore=[CHECKPOINTS])
     if differences:
         lines = "\n  ".join(differences)
         raise ConfigError(

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -165,6 +166,30 @@ def test_a_round_with_another_configuration_is_not_touched(project):
     collect(path)
     with pytest.raises(ConfigError, match=r"seed: saved 1, now 5"):
         collect(path, "seed=5")
+
+
+@pytest.mark.parametrize("who", ["teacher", "drivers[1]"])
+def test_a_round_does_not_go_on_with_another_file_of_whoever_acts(project, tmp_path, who):
+    file = tmp_path / "file"
+    acting = {"type": "toy_teacher", "params": {"file": str(file)}}
+    cast = {"teacher": acting} if who == "teacher" else {"drivers": [{}, {"teacher": acting}]}
+    file.write_text("first")
+    path = project(**cast, seed=4, episodes=4, max_attempts=4)
+    with pytest.raises(UserError, match="only 3 of 4 attempts succeeded"):
+        collect(path)
+    file.write_text("second")
+    with pytest.raises(ConfigError, match=f"checkpoints.{re.escape(who)}: saved .first., now .sec"):
+        collect(path)
+
+
+def test_the_manifest_says_which_file_drove(project, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("weak")
+    weaker = {"teacher": {"type": "toy_teacher", "params": {"file": str(file)}}}
+    folder = collect(project(episodes=4, keep_failures=True, drivers=[{}, weaker]))
+    episodes = open_round(folder).manifest.values()
+    found = sorted((e.actors["other"], e.attributes.driver_checkpoint) for e in episodes)
+    assert found == [(0, None)] * 2 + [(1, "weak")] * 2
 
 
 def test_too_few_successes_are_an_error_and_keep_what_there_is(project):

@@ -112,6 +112,8 @@ def test_rounds_are_collected_trained_evaluated_and_reported(finished):
     assert figures[1]["actors"]["student"] == 1.0
     second = open_round(finished / "data" / "round_001")
     assert second.manifest[second.ids[0]].attributes.student_checkpoint == weights["round_000"]
+    recorded = yaml.safe_load(second.config_yaml)["recorded"]
+    assert recorded["checkpoints"] == {"student": weights["round_000"]}
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["final_success_rate"] == figures[1]["evaluation"]["success_rate"]
     assert set(summary) >= {"final_return", "teacher_return", "teacher_success_rate", "rounds"}
