@@ -186,7 +186,7 @@ class _Student:
         if config is None:
             raise ConfigError(f"{loaded.at('student')}: no student is given")
         checkpoint = resolve_checkpoint(loaded.root / Path(config.checkpoint).expanduser())
-        saved = load_policy(checkpoint, choose_device("cpu"))
+        saved = load_policy(checkpoint, choose_device(config.device))
         interface = saved.config.interface.to_interface()
         self.chunk = interface.chunk
         self.checkpoint = checkpoint.weights_sha256

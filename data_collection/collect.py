@@ -23,7 +23,7 @@ from data_collection.backend import (
 )
 from data_collection.episodes import EpisodeError, EpisodeRecord, RoundWriter, is_sealed, seal
 from data_collection.player import Outcome
-from data_collection.schema import EXECUTION_KEYS, CollectConfig
+from data_collection.schema import EXECUTION_KEYS, CollectConfig, RoundConfig
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError, UserError
@@ -251,7 +251,9 @@ def _refuse_other_config(
     path = folder / _CONFIG
     if not path.is_file():
         return
-    differences = config_differences(yaml.safe_load(path.read_text()), content, ignore)
+    # Read with the schema's defaults: an older round does not name what is newer than itself.
+    saved = load_config(path, RoundConfig, implicit={"save_dir": str(folder.parent)}).resolved
+    differences = config_differences(saved, content, [*EXECUTION_KEYS, *ignore])
     if differences:
         lines = "\n  ".join(differences)
         raise ConfigError(

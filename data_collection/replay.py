@@ -18,20 +18,13 @@ from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import EpisodeAttributes, EpisodeError, EpisodeRecord, open_round
 from data_collection.episodes.codec import content_sha256
 from data_collection.player import CHECKPOINTS, described
-from data_collection.schema import CollectConfig
+from data_collection.schema import RoundConfig
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError
 from trainer.rollout import RolloutJob
-from trainer.schema import PlainValue
 
 DIFFERENT_EXIT = 1
-
-
-class RoundConfig(CollectConfig):
-    """A round's ``config.yaml``: how it was collected, and from what kind of environment."""
-
-    recorded: dict[str, PlainValue]
 
 
 @dataclass(frozen=True)

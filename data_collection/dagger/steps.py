@@ -28,7 +28,13 @@ from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
 from trainer.registry import load_plugins
-from trainer.schema import ComponentSpec, EvaluationConfig, ExperimentConfig, RolloutConfig
+from trainer.schema import (
+    ComponentSpec,
+    EvaluationConfig,
+    ExperimentConfig,
+    PlanningConfig,
+    RolloutConfig,
+)
 from trainer.yaml_file import to_yaml
 
 _DIFFERS_BY_ROUND = tuple(
@@ -215,7 +221,7 @@ class DaggerSteps:
         if phase2.dart_scale is not None:
             noise = dart_covariance(driver, self.data(index - 1), phase2.dart_scale)
             return tree | {"drivers": [{"noise_covariance": noise}]}
-        options = {"execute_horizon", "temporal_ensembling", "inference_batch", "mixing"}
+        options = {*PlanningConfig.model_fields, "device", "mixing"}
         student = phase2.model_dump(mode="json", include=options)
         return tree | {"student": student | {"checkpoint": str(driver.folder)}}
 

@@ -19,6 +19,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_collection import dagger_runner
+from data_collection.collect import collect_round
 from data_collection.envs.meta_world import MetaWorld
 from data_collection.episodes import open_round, read_episode
 from data_collection.episodes.schema import EXPERT
@@ -182,6 +183,30 @@ def next_actions(folder, sealed):
         chunk, _ = saved.policy.predict_action(observation, saved.policy.initial_state(1), [noise])
         actions.append(chunk[0, 0].numpy())
     return np.stack(actions)
+
+
+def student_round(finished, *overrides):
+    return load_config(finished / "configs" / "001_collect.yaml", CollectConfig, overrides)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here a student may drive on the GPU")
+def test_a_student_drives_where_the_yaml_says(finished, tmp_path):
+    loaded = student_round(finished, f"save_dir={tmp_path}", "student.device=cuda")
+    with pytest.raises(ConfigError, match="cuda was asked for, but torch sees no GPU"):
+        collect_round(loaded)
+
+
+def test_a_round_from_before_a_key_existed_is_found_finished(finished, tmp_path):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    config = tmp_path / "data" / "round_001" / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    assert values["student"].pop("device") == "cpu"
+    del values["recorded"]["checkpoints"]
+    config.write_text(yaml.safe_dump(values))
+    here = f"save_dir={tmp_path / 'data'}"
+    assert collect_round(student_round(finished, here)) == config.parent
+    with pytest.raises(ConfigError, match=r"student\.device: saved .cpu., now .auto."):
+        collect_round(student_round(finished, here, "student.device=auto"))
 
 
 def test_weaker_teachers_drive_and_the_expert_labels(finished, tmp_path):
