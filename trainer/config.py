@@ -25,6 +25,7 @@ from trainer.config_tree import (
     Tree,
     YamlPath,
     assign,
+    dotted,
     leaves,
     location,
     lookup,
@@ -32,6 +33,7 @@ from trainer.config_tree import (
     merged,
     nearest_mark,
     parse_key,
+    refuse_open,
 )
 from trainer.errors import ConfigError, nearest
 from trainer.explain import explain
@@ -101,6 +103,7 @@ def load_config(
         existing = lookup(tree, tuple(section))
         if isinstance(existing, dict):
             existing.setdefault(last, value)
+    refuse_open(tree, marks, dotted)
     tree = _interpolated({"experiment": _experiment_name(file), **tree}, marks)
     del tree["experiment"]
     config = _validated(schema, tree, marks)
@@ -125,6 +128,8 @@ def load_component_config(
         tree = merged(tree, {"params": {key: value}})
         written = nearest_mark(loaded.marks, ("model", "component_build_args", name, key))
         marks = marked(marks, ("params", key), written)
+    build_arg = f"model.component_build_args.{name}."
+    refuse_open(tree, marks, lambda path: build_arg + dotted(path[1:]))
     resolved = _interpolated({**loaded.resolved, **tree}, marks)
     config = _validated(ComponentSpec, {key: resolved[key] for key in tree}, marks)
     return Loaded(config, config.model_dump(mode="json"), loaded.root, marks)

@@ -216,6 +216,22 @@ def test_a_component_of_another_type_does_not_inherit_params(write):
     assert load_config(other, Small).config.spec == ComponentSpec(type="b")
 
 
+def test_what_is_left_open_must_be_given(write, project):
+    path = write('inner:\n  width: ???\n  depth: ${inner.width}\nitems: [1, "???"]\n')
+    assert errors_of(path) == [
+        "small.yaml:2: inner.width: required: give it in the YAML or with --set inner.width=…",
+        "small.yaml:4: items[1]: required: give it in the YAML or with --set items[1]=…",
+    ]
+    given = load_config(path, Small, ["inner.width=3", "items[1]=2"]).config
+    assert given == Small(inner=Inner(width=3, depth=3), items=[1, 2])
+    trunk = project / "experiment_models/some_policy/exp1/trunk.yaml"
+    trunk.write_text("type: mlp\nparams:\n  width: ???\n")
+    with pytest.raises(
+        ConfigError, match=r":3: params.width: .*component_build_args.trunk.width=…"
+    ):
+        load_component_config(load(project), "trunk", str(trunk))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
