@@ -111,9 +111,9 @@ def learn_what_was_executed(driven: Path, folder: Path) -> np.ndarray:
         writer = RoundWriter(folder, source.config_yaml)
         for rollout_id, arrays in zip(source.ids, episodes, strict=True):
             executed = np.clip(arrays[EXECUTED_ACTION], -1.0, 1.0)  # the robot's range
+            learnt = arrays | {ACTION: executed, EXECUTED_ACTION: executed}
             attributes = source.manifest[rollout_id].attributes
-            record = write_episode(folder, rollout_id, arrays | {ACTION: executed}, attributes)
-            writer.enter(record)
+            writer.enter(write_episode(folder, rollout_id, learnt, attributes))
         seal(folder, writer.records)
     return np.array([(each[ACTION] != each[EXECUTED_ACTION]).any() for each in episodes])
 

@@ -87,6 +87,7 @@ class Cast:
 
     def attributes(self, result: EpisodeResult) -> EpisodeAttributes:
         """Return what the manifest says of an episode beside its arrays."""
+        driver = self._driver_of(RolloutJob(result.id, result.seed)).teacher
         return EpisodeAttributes(
             seed=result.seed,
             success=result.success,
@@ -94,8 +95,19 @@ class Cast:
             round=self.config.round,
             teacher_checkpoint=self.teacher.checkpoint,
             student_checkpoint=self._student.checkpoint if self._student else None,
+            driver_checkpoint=driver.checkpoint if driver not in (None, self.teacher) else None,
             prompt=self.environments[0].prompt_of(result.seed),
         )
+
+    def checkpoints(self) -> dict[str, str]:
+        """Return the SHA-256 of all files that they act from, under who is who."""
+        who = {"teacher": self.teacher.checkpoint}
+        for index, driver in enumerate(self._drivers):
+            if driver.teacher not in (None, self.teacher):
+                who[f"drivers[{index}]"] = driver.teacher.checkpoint
+        if self._student:
+            who["student"] = self._student.checkpoint
+        return {name: sha256 for name, sha256 in who.items() if sha256 is not None}
 
     @property
     def labelling_seconds(self) -> float:
@@ -174,7 +186,7 @@ class _Student:
         if config is None:
             raise ConfigError(f"{loaded.at('student')}: no student is given")
         checkpoint = resolve_checkpoint(loaded.root / Path(config.checkpoint).expanduser())
-        saved = load_policy(checkpoint, choose_device("cpu"))
+        saved = load_policy(checkpoint, choose_device(config.device))
         interface = saved.config.interface.to_interface()
         self.chunk = interface.chunk
         self.checkpoint = checkpoint.weights_sha256

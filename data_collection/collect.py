@@ -23,11 +23,11 @@ from data_collection.backend import (
 )
 from data_collection.episodes import EpisodeError, EpisodeRecord, RoundWriter, is_sealed, seal
 from data_collection.player import Outcome
-from data_collection.schema import EXECUTION_KEYS, CollectConfig
+from data_collection.schema import EXECUTION_KEYS, CollectConfig, RoundConfig
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError, UserError
-from trainer.files import write_text_atomically
+from trainer.files import locked_folder, write_text_atomically
 from trainer.progress import progress_bar
 
 _log = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ def collect_round(
 
     Raises:
         ConfigError: The round was begun or finished with another configuration (or, say, its
-            pictures drawn in another way), or its environment or teacher cannot be built; then
-            nothing is written.
+            pictures drawn in another way), or its environment or teacher cannot be built, or
+            another process collects it; then nothing is written.
         DataError: An episode cannot be written.
         UserError: Too few attempts succeed, or workers keep dying.
     """
@@ -89,21 +89,37 @@ def collect_round(
     if is_sealed(folder):
         _log.info("%s is finished already", folder)
         return folder
+    taken = (
+        f"another process collects {folder}; wait for it, stop it, or choose another folder with "
+        "--set save_dir=…"
+    )
+    with locked_folder(folder, taken):
+        _play_and_seal(loaded, folder, content, backend or LocalBackend(), students)
+    return folder
+
+
+def _play_and_seal(
+    loaded: Loaded[CollectConfig],
+    folder: Path,
+    content: dict[str, object],
+    backend: Backend,
+    students: bool,
+) -> None:
+    """Write what is missing of a round; ``content`` is its configuration as far as it is known."""
     try:
-        with (backend or LocalBackend()).pool(loaded, folder, students=students) as pool:
+        with backend.pool(loaded, folder, students=students) as pool:
             content[_RECORDED] = pool.recorded
             _refuse_other_config(folder, content)
             writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))
             writer.adopt()
             shutil.rmtree(folder / _QUARANTINE, ignore_errors=True)  # they get another chance
-            timing = _collect(config, pool, writer)
+            timing = _collect(loaded.config, pool, writer)
             _log.info("%s", timing)
             write_text_atomically(folder / _TIMING, json.dumps(asdict(timing)) + "\n")
         writer.adopt()  # what a worker left when it was killed
         seal(folder, writer.records)
     except EpisodeError as error:
         raise DataError(str(error)) from error
-    return folder
 
 
 def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
@@ -235,7 +251,9 @@ def _refuse_other_config(
     path = folder / _CONFIG
     if not path.is_file():
         return
-    differences = config_differences(yaml.safe_load(path.read_text()), content, ignore)
+    # Read with the schema's defaults: an older round does not name what is newer than itself.
+    saved = load_config(path, RoundConfig, implicit={"save_dir": str(folder.parent)}).resolved
+    differences = config_differences(saved, content, [*EXECUTION_KEYS, *ignore])
     if differences:
         lines = "\n  ".join(differences)
         raise ConfigError(

@@ -33,7 +33,7 @@ from trainer.config import Loaded, config_differences, load_config
 from trainer.distributed import choose_device
 from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation
-from trainer.files import write_text_atomically
+from trainer.files import locked_folder, write_text_atomically
 from trainer.registry import environments, load_plugins
 from trainer.signature import build
 from trainer.yaml_file import to_yaml
@@ -64,9 +64,17 @@ class DaggerRunner:
         """Return the figures of every round.
 
         Raises:
-            ConfigError: the folder belongs to another configuration.
+            ConfigError: the folder belongs to another configuration, or to a process that runs.
             UserError: the teacher is not good enough, or a step failed.
         """
+        taken = (
+            f"another process runs the experiment in {self.folder}; wait for it, stop it, or "
+            "choose another folder with --set save_dir=…"
+        )
+        with locked_folder(self.folder, taken):
+            return self._run()
+
+    def _run(self) -> list[RoundRecord]:
         self._claim_folder()
         teacher = self._teacher_figures()
         records: list[RoundRecord] = []
@@ -129,7 +137,6 @@ class DaggerRunner:
                     + "\n  ".join(differences)
                     + "\nput these values back, or choose a new folder with --set save_dir=…"
                 )
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_text_atomically(path, to_yaml(content))
 
     def _teacher_figures(self) -> Evaluation:

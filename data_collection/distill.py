@@ -72,7 +72,14 @@ def _parser() -> argparse.ArgumentParser:
         "experiment_training/distillation/point_ctrl/exp2/distillation.yaml --num_envs 100 "
         "--set environment.params.wind_m_per_s=0.5",
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        *("--config", "--distill_config"),
+        dest="config",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the distillation YAML; --distill_config is named as in the other commands",
+    )
     parser.add_argument("--num_envs", type=int, help="environments of each rank")
     parser.add_argument("--task", help="another environment, by the name it is registered under")
     parser.add_argument(

@@ -36,6 +36,9 @@ _PREFETCHED_JOBS = 2
 """Jobs that wait in a worker, so that it plays on while its last episode goes to the disk; one for
 each environment if that is more, for all of them may finish at once."""
 
+CHECKPOINTS = "checkpoints"
+"""Part of what is recorded of a round: which files those who take part were loaded from."""
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -171,7 +174,10 @@ class _Player:
         """Play the jobs of the channel; raise EOFError when it ends."""
         environment = self._cast.environments[0]
         longest = self._config.max_steps or environment.max_steps
-        self._send(Ready(described(environment), longest))
+        recorded = described(environment)
+        if checkpoints := self._cast.checkpoints():
+            recorded[CHECKPOINTS] = checkpoints
+        self._send(Ready(recorded, longest))
         while True:
             jobs = itertools.chain([self._next_job()], self._waiting_jobs())
             # Closing the writer before waiting for another job brings its errors to light.

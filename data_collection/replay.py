@@ -17,21 +17,14 @@ from data_collection.cast import Cast
 from data_collection.episode_buffer import EpisodeArrays
 from data_collection.episodes import EpisodeAttributes, EpisodeError, EpisodeRecord, open_round
 from data_collection.episodes.codec import content_sha256
-from data_collection.player import described
-from data_collection.schema import CollectConfig
+from data_collection.player import CHECKPOINTS, described
+from data_collection.schema import RoundConfig
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError
 from trainer.rollout import RolloutJob
-from trainer.schema import PlainValue
 
 DIFFERENT_EXIT = 1
-
-
-class RoundConfig(CollectConfig):
-    """A round's ``config.yaml``: how it was collected, and from what kind of environment."""
-
-    recorded: dict[str, PlainValue]
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,8 @@ def play_again(
         ConfigError: The environment here is another than the recorded one, or cannot be built.
     """
     cast = Cast(loaded, slots=1)
-    differences = config_differences(loaded.config.recorded, described(cast.environments[0]))
+    now = described(cast.environments[0])
+    differences = config_differences(loaded.config.recorded, now, ignore=[CHECKPOINTS])
     if differences:
         lines = "\n  ".join(differences)
         raise ConfigError(
@@ -110,10 +104,10 @@ def _config(folder: Path, root: Path | None) -> Loaded[RoundConfig]:
 
 
 def _other_weights(recorded: EpisodeAttributes, now: EpisodeAttributes) -> str | None:
-    """Return whose weights have changed since the recording, None when nobody's have."""
-    for name in ("teacher_checkpoint", "student_checkpoint"):
+    """Return whose weights are not the recorded ones, None when nobody's are."""
+    for name in ("teacher_checkpoint", "student_checkpoint", "driver_checkpoint"):
         before, after = getattr(recorded, name), getattr(now, name)
-        if before != after:
+        if before is not None and before != after:
             return f"{name}: {before} recorded, {after} now"
     return None
 

@@ -19,8 +19,11 @@ from data_collection.generated import GeneratedConfig, RenderMode
 from data_collection.recording import RecordingConfig
 from trainer.environment import EVALUATION_SEED_START
 from trainer.rollout import RolloutJob
-from trainer.schema import ComponentSpec, PlanningConfig, Strict
+from trainer.schema import ComponentSpec, PlainValue, PlanningConfig, Strict
 from trainer.seeding import stream_seed
+
+Device = Literal["auto", "cpu", "cuda"]
+"""Where a student decides; what it does there, and so the round, is not the same to the bit."""
 
 EXECUTION_KEYS = frozenset(
     {
@@ -76,6 +79,7 @@ class StudentConfig(PlanningConfig):
     """A student that drives, mixed with the labelling teacher."""
 
     checkpoint: str
+    device: Device = "cpu"
     mixing: ComponentSpec = ComponentSpec(type="beta_constant")
 
 
@@ -181,3 +185,9 @@ class CollectConfig(Strict):
         order = np.random.default_rng(stream_seed(self.seed, "drivers", number)).permutation(block)
         bounds = np.round(np.cumsum(shares / shares.sum()) * block)
         return int(np.searchsorted(bounds, order[place], side="right"))
+
+
+class RoundConfig(CollectConfig):
+    """A round's ``config.yaml``: how it was collected, and from what kind of environment."""
+
+    recorded: dict[str, PlainValue]

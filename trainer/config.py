@@ -25,6 +25,7 @@ from trainer.config_tree import (
     Tree,
     YamlPath,
     assign,
+    dotted,
     leaves,
     location,
     lookup,
@@ -32,6 +33,7 @@ from trainer.config_tree import (
     merged,
     nearest_mark,
     parse_key,
+    refuse_open,
 )
 from trainer.errors import ConfigError, nearest
 from trainer.explain import explain
@@ -42,6 +44,9 @@ S = TypeVar("S", bound=BaseModel, covariant=True)
 
 EXPERIMENTS = "experiment_training"
 """The folder that holds experiment YAMLs; its parent is the project root."""
+
+ROOT = "root"
+"""Key of generated files, which lie anywhere: the project root that they were generated for."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ def load_config(
     file = Path(path).expanduser().resolve()
     root = project_root(file)
     tree, marks = _read_with_defaults(file, root, ())
+    if ROOT not in schema.model_fields:
+        root = _written_root(tree, marks) or root
     for override in overrides:
         marks = _overridden(tree, marks, override)
     for key, value in (implicit or {}).items():
@@ -100,6 +107,7 @@ def load_config(
         existing = lookup(tree, tuple(section))
         if isinstance(existing, dict):
             existing.setdefault(last, value)
+    refuse_open(tree, marks, dotted)
     tree = _interpolated({"experiment": _experiment_name(file), **tree}, marks)
     del tree["experiment"]
     config = _validated(schema, tree, marks)
@@ -122,6 +130,8 @@ def load_component_config(loaded: Experiment, name: str, path: str) -> Loaded[Co
         tree = merged(tree, {"params": {key: value}})
         written = nearest_mark(loaded.marks, ("model", "component_build_args", name, key))
         marks = marked(marks, ("params", key), written)
+    build_arg = f"model.component_build_args.{name}."
+    refuse_open(tree, marks, lambda path: build_arg + dotted(path[1:]))
     resolved = _interpolated({**loaded.resolved, **tree}, marks)
     config = _validated(ComponentSpec, {key: resolved[key] for key in tree}, marks)
     return Loaded(config, config.model_dump(mode="json"), loaded.root, marks)
@@ -131,6 +141,17 @@ def project_root(file: Path) -> Path:
     """Return the parent of the ``experiment_training`` folder above a file, else the current."""
     folders = (folder for folder in file.absolute().parents if folder.name == EXPERIMENTS)
     return next((folder.parent for folder in folders), Path.cwd())
+
+
+def _written_root(tree: Tree, marks: Marks) -> Path | None:
+    """Return the project root that a file names, taken out of its tree, where this machine has it.
+
+    None without one: no file needs it that lies below ``experiment_training``.
+    """
+    written = tree.pop(ROOT, None)
+    if not isinstance(written, str | None):
+        raise ConfigError(f"{location(marks, (ROOT,))}: expected text, got {json.dumps(written)}")
+    return Path(written) if written and Path(written).is_dir() else None
 
 
 def as_overrides(settings: Mapping[str, object]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from trainer.errors import ConfigError
@@ -14,6 +14,9 @@ YamlPath = tuple[str | int, ...]
 
 Tree = dict[str, object]
 """What YAML can hold below text keys: dict, list, str, int, float, bool and None."""
+
+_OPEN = "???"
+"""OmegaConf's mark of a value that each run must give."""
 
 ABSENT = object()
 """What ``child`` and ``lookup`` return where there is no value (None is a value)."""
@@ -128,3 +131,14 @@ def marked(marks: Marks, path: YamlPath, mark: Mark) -> Marks:
 def location(marks: Marks, path: YamlPath) -> str:
     """Return ``file:line: a.b[0]``, the beginning of a message about this value."""
     return ": ".join(filter(None, (str(nearest_mark(marks, path)), dotted(path))))
+
+
+def refuse_open(tree: Tree, marks: Marks, key: Callable[[YamlPath], str]) -> None:
+    """Raise ConfigError for each ``???`` in ``tree``; ``key`` is what ``--set`` calls a value."""
+    lines = [
+        f"{location(marks, path)}: required: give it in the YAML or with --set {key(path)}=…"
+        for path in marks
+        if lookup(tree, path) == _OPEN
+    ]
+    if lines:
+        raise ConfigError("\n".join(lines))

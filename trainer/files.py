@@ -1,10 +1,17 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and folders that one process alone writes to."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from trainer.errors import ConfigError, UserError
+
+_LOCK = ".lock"
 
 
 def sha256_of(path: Path) -> str:
@@ -33,3 +40,43 @@ def write_text_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+@contextmanager
+def locked_folder(folder: Path, taken: str) -> Iterator[None]:
+    """Yield while no other process can enter ``folder``, which is made if need be.
+
+    The lock ends with this process, however that ends; its child processes never hold it. A folder
+    that was made here and into which nothing came is removed again.
+
+    Args:
+        folder: Whose file ``.lock`` is locked.
+        taken: Says what another process does there, and what to do about it.
+
+    Raises:
+        ConfigError: Another process is there.
+        UserError: The folder cannot be made, written to or locked.
+    """
+    try:
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        # Appending leaves the file, and so the folder's times, as they are.
+        lock = (folder / _LOCK).open("a")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error}") from error
+    with lock:
+        try:
+            # lockf, not flock: a forked worker that outlives its killed parent must not hold it.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise ConfigError(taken) from None
+        except OSError as error:
+            raise UserError(f"{folder}: this file system knows no locks: {error}") from error
+        try:
+            yield
+        finally:
+            if made and [entry.name for entry in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
+                with suppress(OSError):  # somebody else has put something beside it
+                    for each in made:
+                        each.rmdir()

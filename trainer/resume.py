@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 from collections.abc import Iterator
@@ -28,7 +27,8 @@ from trainer.checkpoint import (
 )
 from trainer.config import Experiment, config_differences, load_config
 from trainer.distributed import Ranks
-from trainer.errors import CheckpointError, ConfigError
+from trainer.errors import ConfigError
+from trainer.files import locked_folder
 from trainer.interfaces import Dataset
 from trainer.loop import TrainLoop
 from trainer.normalization import statistics_from_json
@@ -36,7 +36,6 @@ from trainer.schema import ExperimentConfig
 
 log = logging.getLogger(__name__)
 
-_LOCK = ".lock"
 _MAY_DIFFER = ("train.epochs", "train.steps", "logging", "data.num_workers", "evaluation")
 
 
@@ -140,32 +139,15 @@ def _refuse_other_components(run: Run, checkpoint: Checkpoint) -> None:
 
 @contextmanager
 def _locked(save_dir: Path, ranks: Ranks) -> Iterator[None]:
-    """Keep a second process from training in the same folder; clear what a crash left there.
-
-    A new folder in which nothing was written, as the run was refused, does not stay.
-    """
+    """Keep a second process from training in the same folder; clear what a crash left there."""
     if not ranks.is_main:
         yield
         return
-    is_new = not save_dir.exists()
-    try:
-        save_dir.mkdir(parents=True, exist_ok=True)
-        lock = (save_dir / _LOCK).open("w")
-    except OSError as error:
-        raise CheckpointError(f"train.save_dir: cannot write to {save_dir}: {error}") from error
-    with lock:
-        try:
-            # lockf, not flock: a forked worker that outlives a killed trainer must not hold it.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                f"another process trains in {save_dir}; wait for it, stop it, or choose another "
-                "folder with --set train.save_dir=…"
-            ) from None
+    taken = (
+        f"another process trains in {save_dir}; wait for it, stop it, or choose another "
+        "folder with --set train.save_dir=…"
+    )
+    with locked_folder(save_dir, taken):
         for folder in leftovers(save_dir):
             shutil.rmtree(folder, ignore_errors=True)
-        try:
-            yield
-        finally:
-            if is_new and [path.name for path in save_dir.glob("*")] == [_LOCK]:
-                shutil.rmtree(save_dir)
+        yield

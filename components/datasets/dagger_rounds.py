@@ -53,8 +53,8 @@ class DaggerRounds(Dataset):
 
     Sample t observes the frames t-To+1 … t, repeating the episode's first frame where there is no
     history. Its target is the label chunk of frame t if there is one, else the recorded actions
-    from t on for as long as the expert itself executed them. Padding repeats the last valid action;
-    frames without a valid target are no samples.
+    from t on for as long as the expert itself executed them, undisturbed. Padding repeats the last
+    valid action; frames without a valid target are no samples.
 
     Args:
         interface: What the policy sees and does.
@@ -98,6 +98,7 @@ class DaggerRounds(Dataset):
             raise DataError(str(error)) from error
         if len(windows.frames) == 0:
             raise DataError(f"no frame of the rounds {rounds} has a valid action to learn")
+        _warn_of_short_targets(windows.target_lengths, interface.chunk)
         weight_e = np.ones(len(windows.episode_starts))
         if episode_scores is not None:
             sampled = np.unique(windows.episodes)
@@ -229,4 +230,14 @@ def _check_chunk(rounds: Sequence[SealedRound], chunk: int) -> None:
         raise DataError(
             f"interface.chunk is {chunk}, but the longest episode of the rounds has {longest} "
             "steps; choose a chunk that fits"
+        )
+
+
+def _warn_of_short_targets(lengths: np.ndarray, chunk: int) -> None:
+    if lengths.max() < chunk:
+        _log.warning(
+            "no target has more than %d valid steps of a chunk of %d (interface.chunk): nothing is "
+            "learnt about the later ones; collect with labels: {relabel: rollout}",
+            lengths.max(),
+            chunk,
         )

@@ -16,8 +16,10 @@ import numpy as np
 
 from data_collection.episodes import SealedRound
 from data_collection.episodes.schema import (
+    ACTION,
     ACTION_VALID,
     ACTOR,
+    EXECUTED_ACTION,
     EXPERT,
     LABEL_CHUNK,
     LABEL_FRAME,
@@ -70,7 +72,7 @@ def make_windows(rounds: Sequence[SealedRound], chunk: int) -> Windows:
     for sealed in rounds:
         own = slice(frame, frame + int(sealed.lengths.sum()))
         counts[own] = valid_lengths(
-            sealed.read_rows(ACTION_VALID), sealed.read_rows(ACTOR), sealed.lengths
+            sealed.read_rows(ACTION_VALID), _executed_by_expert(sealed, chunk), sealed.lengths
         )
         if has_labels(sealed):
             _point_to_labels(sealed, label_row, starts[own], counts[own])
@@ -87,20 +89,30 @@ def make_windows(rounds: Sequence[SealedRound], chunk: int) -> Windows:
     )
 
 
-def valid_lengths(action_valid: np.ndarray, actor: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def valid_lengths(
+    action_valid: np.ndarray, by_expert: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
     """Return (N,) int64: how many steps of the recorded actions are a valid target from each on.
 
     The action of step t+k is what the expert would do in the state which the recorded steps
     t … t+k-1 led to. It continues the expert's plan of step t only if the expert itself executed
-    all of them, so a run ends at a step without a valid action, after a step which another actor
-    executed, and at the end of the episode.
+    all of them (``by_expert``), so a run ends at a step without a valid action, after a step which
+    another actor executed or which was disturbed, and at the end of the episode.
     """
-    goes_on = action_valid & (actor == EXPERT)
+    goes_on = action_valid & by_expert
     goes_on[np.cumsum(lengths) - 1] = False
     steps = np.arange(len(goes_on))
     stops = np.where(goes_on, len(goes_on), steps)
     stop = np.minimum.accumulate(stops[::-1])[::-1]  # the first step at or after t not to go on
     return stop - steps + action_valid[stop]
+
+
+def _executed_by_expert(sealed: SealedRound, chunk: int) -> np.ndarray:
+    """Return (N,) bool: whether the expert itself executed a step, and without disturbance."""
+    acted = sealed.read_rows(ACTOR) == EXPERT
+    if chunk == 1:  # what follows a step does not matter then, and need not be read
+        return acted
+    return acted & (sealed.read_rows(EXECUTED_ACTION) == sealed.read_rows(ACTION)).all(axis=1)
 
 
 def label_lengths(label_valid: np.ndarray) -> np.ndarray:

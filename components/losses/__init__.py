@@ -1,1 +1,1 @@
-"""Regression losses, registered by file name."""
+"""Losses: of regression, registered by file name, and what single policies need beside them."""

@@ -7,6 +7,7 @@ E experts.
 from collections.abc import Iterable
 from typing import Annotated, cast
 
+from einops import rearrange
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
@@ -83,7 +84,7 @@ class ChunkTransformer(nn.Module):
 
     def forward(self, action_bha: Tensor, time_b: Tensor, memory: list[KeysValues]) -> Tensor:
         """Return the velocity (B, H, A), or those of all experts (E, B, H, A)."""
-        steps = action_bha.unflatten(1, (-1, self.steps_per_token)).flatten(2)
+        steps = rearrange(action_bha, "b (t s) a -> b t (s a)", s=self.steps_per_token)
         tokens = self._for_each_expert(
             self.embed(steps) + self.positions + self.time(time_b)[:, None]
         )

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
+from einops import rearrange
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
@@ -66,7 +67,7 @@ class ConvBackbone(Backbone):
         summary = torch.cat([column_mean, row_mean, features_nchw.mean(dim=(2, 3))], dim=-1)
         if self.tokens == 1:
             return summary[:, None]
-        positions_npc = features_nchw.flatten(2).transpose(1, 2)
+        positions_npc = rearrange(features_nchw, "n c h w -> n (h w) c")
         return torch.cat([self.project(summary)[:, None], positions_npc], dim=1)
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from einops import rearrange
 from pydantic import JsonValue, PositiveInt
 from torch import Tensor, nn
 
@@ -104,7 +105,7 @@ class DepthAnything(DepthStream, Pretrained):
             seen = self.model.backbone(self.input(images_nchw)).feature_maps
             fused_nchw = self.model.neck(list(seen), self.patches, self.patches)[-1]
             squares = nn.functional.adaptive_avg_pool2d(fused_nchw, self.side)
-            positions_npc = squares.flatten(2).transpose(1, 2)
+            positions_npc = rearrange(squares, "n c h w -> n (h w) c")
             summary_n1c = positions_npc.mean(dim=1, keepdim=True)
         return DepthView(self.project(torch.cat([summary_n1c, positions_npc], dim=1)))
 

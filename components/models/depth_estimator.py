@@ -6,6 +6,7 @@ Shape legend: n pictures, T tokens of one picture, P patch positions, D width.
 import math
 
 import torch
+from einops import rearrange
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
@@ -64,9 +65,10 @@ class DepthEstimator(DepthStream):
         """Return tokens like the given ones and a depth (n, 1, side · block, side · block)."""
         features_ntd = self.features(tokens_ntd)
         log_depth_npk = self.log_depth(features_ntd[:, 1:]).float()
-        square = log_depth_npk.unflatten(2, (self.block, self.block))
-        square = square.unflatten(1, (self.side, self.side)).transpose(2, 3)
-        return DepthView(features_ntd, self.near + square.flatten(3).flatten(1, 2)[:, None].exp())
+        log_depth_n1hw = rearrange(
+            log_depth_npk, "n (i j) (y x) -> n 1 (i y) (j x)", i=self.side, y=self.block
+        )
+        return DepthView(features_ntd, self.near + log_depth_n1hw.exp())
 
 
 def scale_invariant_log_loss(

@@ -16,7 +16,7 @@ from pydantic import (
 from data_collection.cluster.schema import ClusterConfig
 from data_collection.generated import GeneratedConfig, RenderMode
 from data_collection.recording import RecordingConfig
-from data_collection.schema import DriverConfig, LabelConfig
+from data_collection.schema import Device, DriverConfig, LabelConfig
 from trainer.environment import EVALUATION_SEED_START
 from trainer.schema import ComponentSpec, PlanningConfig, RolloutConfig, Strict
 
@@ -60,6 +60,8 @@ class Phase2Config(PlanningConfig):
     """Complete with so many steps; ``rollouts`` is then the most that there may be. A list gives
     each round its own number; the last one holds on."""
     max_steps: PositiveInt | None = None
+    device: Device = "cpu"
+    """Where the student decides."""
     mixing: ComponentSpec = ComponentSpec(type="beta_constant")
     labels: LabelConfig = LabelConfig()
     dart_scale: PositiveFloat | None = None

@@ -17,6 +17,7 @@ from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import (
+    ROOT,
     Experiment,
     Loaded,
     as_overrides,
@@ -28,7 +29,12 @@ from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
 from trainer.registry import load_plugins
-from trainer.schema import ComponentSpec, EvaluationConfig, RolloutConfig
+from trainer.schema import (
+    ComponentSpec,
+    EvaluationConfig,
+    PlanningConfig,
+    RolloutConfig,
+)
 from trainer.yaml_file import to_yaml
 
 _DIFFERS_BY_ROUND = tuple(
@@ -84,7 +90,7 @@ class DaggerSteps:
             settings["train.load_dir"] = str(previous.folder)
         tree = load_experiment(self.loaded.root / train.config, as_overrides(settings))
         self._refuse_other_training(tree)
-        path = self._save_yaml(f"{index:03d}_train", tree.resolved)
+        path = self._save_yaml(f"{index:03d}_train", self._rooted(tree.resolved))
         self.backend.train(path, train.nproc_per_node)
         return clean_student(save_dir, previous)
 
@@ -180,7 +186,8 @@ class DaggerSteps:
             "labels": labels.model_dump(mode="json") | {"horizon": labels.horizon or self._chunk()},
         }
         tree |= self._phase1() if driver is None else self._phase2(index, driver)
-        return load_config(self._save_yaml(f"{index:03d}_collect", tree), CollectConfig)
+        path = self._save_yaml(f"{index:03d}_collect", self._rooted(tree))
+        return load_config(path, CollectConfig)
 
     def _phase1(self) -> dict[str, object]:
         phase1 = self.config.phase1
@@ -212,7 +219,7 @@ class DaggerSteps:
         if phase2.dart_scale is not None:
             noise = dart_covariance(driver, self.data(index - 1), phase2.dart_scale)
             return tree | {"drivers": [{"noise_covariance": noise}]}
-        options = {"execute_horizon", "temporal_ensembling", "inference_batch", "mixing"}
+        options = {*PlanningConfig.model_fields, "device", "mixing"}
         student = phase2.model_dump(mode="json", include=options)
         return tree | {"student": student | {"checkpoint": str(driver.folder)}}
 
@@ -221,6 +228,10 @@ class DaggerSteps:
         train = self.config.train
         experiment = load_experiment(self.loaded.root / train.config, as_overrides(train.set))
         return experiment.config.interface.chunk
+
+    def _rooted(self, tree: Mapping[str, object]) -> dict[str, object]:
+        """Return what a YAML says, and to which project root its paths are relative."""
+        return {ROOT: str(self.loaded.root), **tree}
 
     def _save_yaml(self, name: str, tree: Mapping[str, object]) -> Path:
         path = self.folder / "configs" / f"{name}.yaml"

@@ -39,6 +39,8 @@ class EpisodeAttributes:
     round: int | None = None
     teacher_checkpoint: str | None = None
     student_checkpoint: str | None = None
+    driver_checkpoint: str | None = None
+    """Of a weaker teacher that drove."""
     prompt: str | None = None
 
 

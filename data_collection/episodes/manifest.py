@@ -69,8 +69,9 @@ class EpisodeRecord:
         """Return the record of a line; raise ValueError, KeyError or TypeError if malformed."""
         values = json.loads(line)
         values["total_reward"] = values.pop("return")
-        names = EpisodeAttributes.__dataclass_fields__
-        attributes = EpisodeAttributes(**{name: values.pop(name) for name in names})
+        names = EpisodeAttributes.__dataclass_fields__.keys()
+        known = names & values.keys()  # an older manifest may say less
+        attributes = EpisodeAttributes(**{name: values.pop(name) for name in known})
         return cls(**values, attributes=attributes)
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -144,11 +145,51 @@ def test_a_finished_round_is_left_alone(project):
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
+def test_a_second_collector_of_the_same_round_is_refused_until_the_first_is_gone(project, tmp_path):
+    hit = tmp_path / "hit"  # by a rollout that does not end, in the first collection alone
+    path = project(environment={"type": "toy", "params": {"kill": str(hit), "signal_number": 0}})
+    folder = tmp_path / "rounds" / "round_000"
+    with subprocess.Popen(command(path), stderr=subprocess.DEVNULL) as first:
+        while not hit.exists():
+            time.sleep(0.01)
+        second = run(path)
+        first.send_signal(signal.SIGINT)
+    assert second.returncode == 2
+    assert f"another process collects {folder}; wait for it, stop it, or" in second.stderr
+    assert run(path).returncode == 0
+    assert len((folder / "manifest.jsonl").read_text().splitlines()) == 9
+    assert verify_round(folder) == []
+
+
 def test_a_round_with_another_configuration_is_not_touched(project):
     path = project(episodes=2)
     collect(path)
     with pytest.raises(ConfigError, match=r"seed: saved 1, now 5"):
         collect(path, "seed=5")
+
+
+@pytest.mark.parametrize("who", ["teacher", "drivers[1]"])
+def test_a_round_does_not_go_on_with_another_file_of_whoever_acts(project, tmp_path, who):
+    file = tmp_path / "file"
+    acting = {"type": "toy_teacher", "params": {"file": str(file)}}
+    cast = {"teacher": acting} if who == "teacher" else {"drivers": [{}, {"teacher": acting}]}
+    file.write_text("first")
+    path = project(**cast, seed=4, episodes=4, max_attempts=4)
+    with pytest.raises(UserError, match="only 3 of 4 attempts succeeded"):
+        collect(path)
+    file.write_text("second")
+    with pytest.raises(ConfigError, match=f"checkpoints.{re.escape(who)}: saved .first., now .sec"):
+        collect(path)
+
+
+def test_the_manifest_says_which_file_drove(project, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("weak")
+    weaker = {"teacher": {"type": "toy_teacher", "params": {"file": str(file)}}}
+    folder = collect(project(episodes=4, keep_failures=True, drivers=[{}, weaker]))
+    episodes = open_round(folder).manifest.values()
+    found = sorted((e.actors["other"], e.attributes.driver_checkpoint) for e in episodes)
+    assert found == [(0, None)] * 2 + [(1, "weak")] * 2
 
 
 def test_too_few_successes_are_an_error_and_keep_what_there_is(project):

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,16 +19,20 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_collection import dagger_runner
+from data_collection.collect import collect_round
 from data_collection.envs.meta_world import MetaWorld
 from data_collection.episodes import open_round, read_episode
 from data_collection.episodes.schema import EXPERT
 from data_collection.label_error import label_errors
+from data_collection.schema import CollectConfig
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
 from trainer import checkpoint, evaluate, loop
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.cli import run_command
+from trainer.config import load_config
 from trainer.errors import CheckpointError, ConfigError, UserError
+from trainer.schema import ExperimentConfig
 from trainer.seeding import stream_seed
 
 CPU = torch.device("cpu")
@@ -108,6 +113,8 @@ def test_rounds_are_collected_trained_evaluated_and_reported(finished):
     assert figures[1]["actors"]["student"] == 1.0
     second = open_round(finished / "data" / "round_001")
     assert second.manifest[second.ids[0]].attributes.student_checkpoint == weights["round_000"]
+    recorded = yaml.safe_load(second.config_yaml)["recorded"]
+    assert recorded["checkpoints"] == {"student": weights["round_000"]}
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["final_success_rate"] == figures[1]["evaluation"]["success_rate"]
     assert set(summary) >= {"final_return", "teacher_return", "teacher_success_rate", "rounds"}
@@ -176,6 +183,30 @@ def next_actions(folder, sealed):
         chunk, _ = saved.policy.predict_action(observation, saved.policy.initial_state(1), [noise])
         actions.append(chunk[0, 0].numpy())
     return np.stack(actions)
+
+
+def student_round(finished, *overrides):
+    return load_config(finished / "configs" / "001_collect.yaml", CollectConfig, overrides)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here a student may drive on the GPU")
+def test_a_student_drives_where_the_yaml_says(finished, tmp_path):
+    loaded = student_round(finished, f"save_dir={tmp_path}", "student.device=cuda")
+    with pytest.raises(ConfigError, match="cuda was asked for, but torch sees no GPU"):
+        collect_round(loaded)
+
+
+def test_a_round_from_before_a_key_existed_is_found_finished(finished, tmp_path):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    config = tmp_path / "data" / "round_001" / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    assert values["student"].pop("device") == "cpu"
+    del values["recorded"]["checkpoints"]
+    config.write_text(yaml.safe_dump(values))
+    here = f"save_dir={tmp_path / 'data'}"
+    assert collect_round(student_round(finished, here)) == config.parent
+    with pytest.raises(ConfigError, match=r"student\.device: saved .cpu., now .auto."):
+        collect_round(student_round(finished, here, "student.device=auto"))
 
 
 def test_weaker_teachers_drive_and_the_expert_labels(finished, tmp_path):
@@ -277,6 +308,28 @@ def grandchildren(pid):
 def test_another_configuration_in_the_same_folder_is_refused(finished):
     with pytest.raises(ConfigError, match=r"phase2\.rollouts: saved 2, now 3"):
         dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
+
+
+def test_an_experiment_may_be_started_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = {"n_rounds": 0, "phase1.episodes": 1, "evaluation.video_every": -1}
+    folder = tmp_path / "elsewhere"
+    assert dagger_runner.main(arguments(folder, **quick)) == 0
+    for name, schema in (("collect", CollectConfig), ("train", ExperimentConfig)):
+        assert load_config(folder / f"configs/000_{name}.yaml", schema).root == ROOT
+    assert "root" not in yaml.safe_load((folder / "data/round_000/config.yaml").read_text())
+
+
+def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
+    code = "with locked_folder(Path('first'), ''): print('inside', flush=True); input()"
+    holder = [sys.executable, "-c", f"from trainer.files import Path, locked_folder\n{code}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(holder, cwd=tmp_path, **pipes) as first:
+        assert first.stdout.readline() == b"inside\n"
+        with pytest.raises(ConfigError, match=r"another process runs .*/first; wait"):
+            dagger_runner.main(arguments(tmp_path / "first"))
+        first.communicate(b"\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp_path):

@@ -90,9 +90,16 @@ def test_another_length_is_named(altered):
     assert "(4," in result.difference
 
 
-def test_other_weights_are_named(altered):
-    result = replay(altered(teacher_checkpoint="0123"))
-    assert result.difference == "teacher_checkpoint: 0123 recorded, None now"
+@pytest.mark.parametrize("who", ["teacher_checkpoint", "driver_checkpoint"])
+def test_other_weights_are_named(altered, who):
+    result = replay(altered(**{who: "0123"}))
+    assert result.difference == f"{who}: 0123 recorded, None now"
+
+
+def test_which_files_were_loaded_is_no_part_of_the_environment(altered, collected):
+    recorded = yaml.safe_load((collected / "config.yaml").read_text())["recorded"]
+    episode = altered(config={"recorded": recorded | {"checkpoints": {"teacher": "0123"}}})
+    assert replay(episode).is_identical
 
 
 def test_another_environment_is_refused(altered, collected):

@@ -74,8 +74,9 @@ class RestorableToy(Toy):
 
 @teachers.register("toy_teacher")
 class ToyTeacher(Teacher):
-    def __init__(self, *, dies: bool = False) -> None:
+    def __init__(self, *, dies: bool = False, file: str | None = None) -> None:
         self.dies = dies
+        self.checkpoint = Path(file).read_text() if file else None
 
     def act(self, environment, observation, generator):
         if self.dies:

@@ -117,6 +117,17 @@ def test_a_written_value_wins_over_the_implicit_one(project):
     assert load(project, "train.save_dir=elsewhere").config.train.save_dir == "elsewhere"
 
 
+def test_a_generated_file_names_its_root_which_is_no_part_of_the_configuration(write, project):
+    (project / "there").mkdir()
+    text = "inner: {width: 3}\nroot: "
+    loaded = load_config(write(f"{text}{project / 'there'}\n"), Small)
+    assert loaded.root == project / "there"
+    assert "root" not in loaded.resolved
+    assert load_config(write(f"{text}/on/another/machine\n"), Small).root == project
+    with pytest.raises(ConfigError, match=r":2: root: expected text, got 3"):
+        load_config(write(f"{text}3\n"), Small)
+
+
 def test_the_current_directory_is_the_root_of_a_file_outside_any_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert project_root(tmp_path / "other" / "x.yaml") == tmp_path
@@ -203,6 +214,22 @@ def test_a_component_of_another_type_does_not_inherit_params(write):
     assert load_config(same, Small).config.spec == ComponentSpec(type="a", params={"x": 3, "y": 2})
     other = write("defaults: [base.yaml]\nspec: {type: b}\n")
     assert load_config(other, Small).config.spec == ComponentSpec(type="b")
+
+
+def test_what_is_left_open_must_be_given(write, project):
+    path = write('inner:\n  width: ???\n  depth: ${inner.width}\nitems: [1, "???"]\n')
+    assert errors_of(path) == [
+        "small.yaml:2: inner.width: required: give it in the YAML or with --set inner.width=…",
+        "small.yaml:4: items[1]: required: give it in the YAML or with --set items[1]=…",
+    ]
+    given = load_config(path, Small, ["inner.width=3", "items[1]=2"]).config
+    assert given == Small(inner=Inner(width=3, depth=3), items=[1, 2])
+    trunk = project / "experiment_models/some_policy/exp1/trunk.yaml"
+    trunk.write_text("type: mlp\nparams:\n  width: ???\n")
+    with pytest.raises(
+        ConfigError, match=r":3: params.width: .*component_build_args.trunk.width=…"
+    ):
+        load_component_config(load(project), "trunk", str(trunk))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def episode():
             "observation.state": (first_state + steps)[:, None],
             "action": (first_action + steps)[:, None],
             "action_valid": np.array(valid, bool),
-            "executed_action": steps[:, None],
+            "executed_action": (first_action + steps)[:, None],
             "actor": np.array(actor, np.uint8),
             "reward": steps,
             "terminated": np.zeros(len(steps), bool),

@@ -1,5 +1,6 @@
 import logging
 import multiprocessing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +148,16 @@ def test_workers_deliver_what_the_main_process_does(tmp_path, camera_round, cach
     for found, wanted in zip(loader, expected, strict=True):
         assert found.keys() == wanted.keys()
         assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_a_target_ends_where_the_expert_was_disturbed(tmp_path, interface, episode, record, caplog):
+    executed = np.array([10, 11.5, 12, 13, 14.5], np.float32)[:, None]
+    record("a", episode([1] * 5, [0] * 5, executed_action=executed))
+    dataset = DaggerRounds(interface, tmp_path, rounds=["a"])
+    assert (~dataset.__getitems__(range(5))["action_is_pad"]).sum(1).tolist() == [2, 1, 3, 2, 1]
+    assert "no target has more than 3 valid steps of a chunk of 4" in caplog.text
+    one = DaggerRounds(replace(interface, chunk=1), tmp_path, rounds=["a"])
+    assert one.__getitems__(range(5))["action"].flatten().tolist() == [10, 11, 12, 13, 14]
 
 
 def test_resident_memory_stays_within_a_tenth_of_the_raw_bytes(tmp_path, record, episode):

@@ -10,7 +10,7 @@ def test_a_run_ends_at_gaps_after_other_actors_and_at_the_end():
     valid = [1, 1, 1, 1, 1, 0, 1, 1, 1]
     actor = [0, 0, 1, 0, 0, 0, 2, 0, 0]
     lengths = np.array([7, 2])
-    found = valid_lengths(np.array(valid, bool), np.array(actor, np.uint8), lengths)
+    found = valid_lengths(np.array(valid, bool), np.array(actor) == 0, lengths)
     assert found.tolist() == [3, 2, 1, 2, 1, 0, 1, 2, 1]
 
 
@@ -27,7 +27,7 @@ def test_lengths_follow_the_recursion(episodes):
     flat = [step for steps in episodes for step in steps]
     found = valid_lengths(
         np.array([valid for valid, _ in flat]),
-        np.array([actor for _, actor in flat], np.uint8),
+        np.array([actor == 0 for _, actor in flat]),
         np.array([len(steps) for steps in episodes]),
     )
     assert found.tolist() == expected

@@ -97,10 +97,12 @@ def rounds(tmp_path_factory):
         writer = RoundWriter(folder, "environment: {type: none, params: {}}\n")
         for number in range(2):
             steps = 45
+            state = rng.normal(size=(steps, 8)).astype(np.float32)
+            action = rng.normal(size=(steps, 4)).astype(np.float32)
             arrays = {
-                "observation.state": rng.normal(size=(steps, 8)).astype(np.float32),
-                "action": rng.normal(size=(steps, 4)).astype(np.float32),
-                "executed_action": np.zeros((steps, 4), np.float32),
+                "observation.state": state,
+                "action": action,
+                "executed_action": action,
                 "action_valid": np.ones(steps, bool),
                 "actor": np.zeros(steps, np.uint8),
                 "reward": np.zeros(steps, np.float32),

@@ -177,10 +177,12 @@ def record(folder, interface):
     writer = RoundWriter(folder, "environment: {type: none, params: {}}\n")
     for number in range(4):
         steps = 45
+        state = rng.normal(size=(steps, interface.state)).astype(np.float32)
+        action = rng.normal(size=(steps, interface.action)).astype(np.float32)
         arrays = {
-            "observation.state": rng.normal(size=(steps, interface.state)).astype(np.float32),
-            "action": rng.normal(size=(steps, interface.action)).astype(np.float32),
-            "executed_action": np.zeros((steps, interface.action), np.float32),
+            "observation.state": state,
+            "action": action,
+            "executed_action": action,
             "action_valid": np.ones(steps, bool),
             "actor": np.zeros(steps, np.uint8),
             "reward": np.zeros(steps, np.float32),

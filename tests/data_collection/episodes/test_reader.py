@@ -41,6 +41,16 @@ def test_opening_reads_no_episode(make_round, monkeypatch):
     assert "level: 3" in sealed.config_yaml
 
 
+def test_a_manifest_from_before_drivers_were_named_is_read(make_round):
+    folder = make_round(sealed=False)
+    manifest = folder / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert all(line.pop("driver_checkpoint") is None for line in lines)
+    manifest.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    seal(folder)
+    assert len(open_round(folder).manifest) == 4
+
+
 def test_an_unsealed_round_is_refused_with_what_to_do(make_round):
     folder = make_round(sealed=False)
     with pytest.raises(EpisodeError, match="round_000 is not sealed; run"):
