@@ -100,7 +100,7 @@ def train(entry: Entry, seed: int, work: Path, quick: bool) -> Path:
 
 def row(name: str, scores: Sequence[Score]) -> Row:
     """Return an entry's line of the table: means over its seeds, and their spread."""
-    line: Row = {"name": name}
+    line: Row = {"name": name, "seeds": len(scores)}
     for figure in ("success", "entropy"):
         values = [getattr(score, figure) for score in scores]
         line[figure] = round(statistics.mean(values), 3)
