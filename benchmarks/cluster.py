@@ -41,10 +41,10 @@ from trainer.files import sha256_of
 
 CONFIGS = ROOT / "experiment_training" / "data_collection"
 CASES = {
-    "state only": ("pick_place/exp1/collect.yaml", 200),
+    "state only": ("pick_place/exp1/collect.yaml", 1000),
     "three cameras": ("three_cameras/exp1/collect.yaml", 16),
 }
-"""A configuration, and the episodes to play."""
+"""A configuration, and the episodes to play: of the quick ones as many as a round of DAgger has."""
 
 PROCESSES = 2
 BATCHING = "render batching, 4 callers"

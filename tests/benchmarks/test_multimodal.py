@@ -42,6 +42,7 @@ def test_a_row_has_the_means_over_seeds_and_their_spread(study):
     whole = score(study, [(LEFT, True), (RIGHT, True)], ms=2.0, evaluations=10, steps=500)
     assert study.row("flow", [half, whole]) == {
         "name": "flow",
+        "seeds": 2,
         "success": 0.75,
         "success ±": 0.25,
         "entropy": round(0.5 * np.log(2) / np.log(24), 3),
