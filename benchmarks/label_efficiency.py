@@ -24,6 +24,7 @@ matplotlib.use("Agg")  # no display
 from common import ROOT, Row, parser, report, versions
 from dagger_trials import COURSE, Trial, config_of, expert_of, run_all
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 BUDGETS = (1000, 3000, 10000)
 DEMONSTRATED = 3000
@@ -211,6 +212,7 @@ def plot(found: Sequence[Point], path: Path, score: str) -> None:
             axes.set(
                 xscale="log", xlabel="labelled states" if axis == "labels" else "expert queries"
             )
+            axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
         panels[0][column].set_title(task, fontsize=10)
     panels[0][0].set_ylabel(score)
     panels[1][0].set_ylabel(score)
