@@ -19,11 +19,8 @@ from data_collection.generated import GeneratedConfig, RenderMode
 from data_collection.recording import RecordingConfig
 from trainer.environment import EVALUATION_SEED_START
 from trainer.rollout import RolloutJob
-from trainer.schema import ComponentSpec, PlainValue, PlanningConfig, Strict
+from trainer.schema import ComponentSpec, Device, PlainValue, PlanningConfig, Strict
 from trainer.seeding import stream_seed
-
-Device = Literal["auto", "cpu", "cuda"]
-"""Where a student decides; what it does there, and so the round, is not the same to the bit."""
 
 EXECUTION_KEYS = frozenset(
     {
@@ -80,6 +77,8 @@ class StudentConfig(PlanningConfig):
 
     checkpoint: str
     device: Device = "cpu"
+    """Where it decides: what it does on another device, and so the round, is not the same to the
+    bit."""
     mixing: ComponentSpec = ComponentSpec(type="beta_constant")
 
 

@@ -21,6 +21,9 @@ from trainer.environment import EVALUATION_SEED_START, Interface
 PlainValue = JsonValue
 """What a YAML can hold: plain values, never code."""
 
+Device = Literal["auto", "cpu", "cuda"]
+"""Where something computes; ``auto`` is a GPU where there is one."""
+
 
 class Strict(BaseModel):
     """A frozen section that accepts the keys it declares and no others."""
@@ -118,7 +121,7 @@ class TrainConfig(Strict):
     save_dir: str
     loss: ComponentSpec
     optimizer: ComponentSpec
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: PositiveInt | None = None
     compile: bool = False

@@ -16,9 +16,9 @@ from pydantic import (
 from data_collection.cluster.schema import ClusterConfig
 from data_collection.generated import GeneratedConfig, RenderMode
 from data_collection.recording import RecordingConfig
-from data_collection.schema import Device, DriverConfig, LabelConfig
+from data_collection.schema import DriverConfig, LabelConfig
 from trainer.environment import EVALUATION_SEED_START
-from trainer.schema import ComponentSpec, PlanningConfig, RolloutConfig, Strict
+from trainer.schema import ComponentSpec, Device, PlanningConfig, RolloutConfig, Strict
 
 ROLLOUTS_PER_ROUND = 20_000
 ROUNDS = 49

@@ -29,12 +29,7 @@ from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
 from trainer.registry import load_plugins
-from trainer.schema import (
-    ComponentSpec,
-    EvaluationConfig,
-    PlanningConfig,
-    RolloutConfig,
-)
+from trainer.schema import ComponentSpec, EvaluationConfig, PlanningConfig, RolloutConfig
 from trainer.yaml_file import to_yaml
 
 _DIFFERS_BY_ROUND = tuple(

@@ -10,6 +10,7 @@ from trainer.environment import EVALUATION_SEED_START
 from trainer.schema import (
     CheckpointsConfig,
     ComponentSpec,
+    Device,
     InterfaceConfig,
     ModelConfig,
     Strict,
@@ -75,7 +76,7 @@ class DistillTrainConfig(Strict):
     """Iterations."""
     loss: ComponentSpec
     optimizer: ComponentSpec
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: PositiveInt | None = None
     clip_grad_norm: PositiveFloat | None = 1.0

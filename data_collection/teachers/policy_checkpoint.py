@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
@@ -17,6 +16,7 @@ from trainer.distributed import choose_device
 from trainer.environment import Environment, Observation
 from trainer.planner import PolicyPlanner
 from trainer.rollout import RolloutJob, Slot
+from trainer.schema import Device
 
 _SEEDS = 2**62
 
@@ -55,7 +55,7 @@ class PolicyCheckpoint(Teacher):
         path: str,
         execute_horizon: PositiveInt = 1,
         temporal_ensembling: PositiveFloat | None = None,
-        device: Literal["auto", "cpu", "cuda"] = "cpu",
+        device: Device = "cpu",
     ) -> None:
         checkpoint = resolve_checkpoint(root / Path(path).expanduser())
         saved = load_policy(checkpoint, choose_device(device))

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from data_collection.rendering.generators import Generator, Scene, generators
 from trainer.errors import ConfigError
+from trainer.schema import Device
 
 if TYPE_CHECKING:
     import diffusers
@@ -76,7 +77,7 @@ class ControlNet(Generator):
         size: PositiveInt = 512,
         batch_size: PositiveInt = 1,
         precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
-        device: Literal["auto", "cpu", "cuda"] = "auto",
+        device: Device = "auto",
         root: Path,
     ) -> None:
         if size % _MULTIPLE:
@@ -163,7 +164,7 @@ def _network_sides(height: int, width: int, size: int) -> tuple[int, int]:
     return round(height * scale) * _MULTIPLE, round(width * scale) * _MULTIPLE
 
 
-def _device(choice: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def _device(choice: Device) -> torch.device:
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if choice == "cuda" and not torch.cuda.is_available():

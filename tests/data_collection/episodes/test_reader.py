@@ -13,7 +13,7 @@ def test_every_way_of_reading_gives_the_same_arrays(make_round, make_arrays, pac
     folder = make_round(images=True, labels=True)
     if packed:
         pack(folder)
-    sealed = pickle.loads(pickle.dumps(open_round(folder)))  # noqa: S301
+    sealed = pickle.loads(pickle.dumps(open_round(folder)))  # noqa: S301 - what it has just written itself
     expected = [make_arrays(n, steps=3 + n, images=True, labels=True) for n in range(4)]
     assert sealed.lengths.tolist() == [3, 4, 5, 6]
     assert set(sealed.keys) == expected[0].keys()
