@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from data_collection import dagger_runner
 from data_collection.episodes import EpisodeAttributes, RoundWriter, seal, write_episode
+from tests.support.dagger import arguments
 
 CONFIG = "environment: {type: toy, params: {level: 3}}\n"
 
@@ -62,3 +64,11 @@ def make_round(tmp_path, make_arrays):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Return the folder of a DAgger experiment that has run; nobody changes it."""
+    folder = tmp_path_factory.mktemp("dagger") / "whole"
+    assert dagger_runner.main(arguments(folder)) == 0
+    return folder

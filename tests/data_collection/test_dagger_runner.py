@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,47 +25,18 @@ from data_collection.episodes.schema import EXPERT
 from data_collection.label_error import label_errors
 from data_collection.schema import CollectConfig
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
-from trainer import checkpoint, evaluate, loop
+from tests.support.dagger import PLUGINS, ROOT, arguments
+from trainer import evaluate
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.cli import run_command
 from trainer.config import load_config
-from trainer.errors import CheckpointError, ConfigError, UserError
+from trainer.errors import ConfigError
 from trainer.schema import ExperimentConfig
 from trainer.seeding import stream_seed
 
 CPU = torch.device("cpu")
-ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml"
-PLUGINS = yaml.safe_load(CONFIG.read_text())["plugins"]
-SETTINGS = {
-    "phase1.episodes": 3,
-    "phase1.max_steps": 40,
-    "phase2.rollouts": 2,
-    "phase2.max_steps": 24,
-    "phase2.labels.every": 8,
-    "n_rounds": 1,
-    "train.set": {
-        "train.steps": 12,
-        "train.save_every": 6,
-        "data.batch_size": 16,
-        "logging": [],
-    },
-    "evaluation.episodes": 2,
-    "evaluation.max_steps": 24,
-    "evaluation.videos": 1,
-    "min_teacher_success": None,
-    "workers": 1,
-    "environments_per_worker": 2,
-}
-
 _CHILDREN = multiprocessing.get_context("forkserver")
-
-
-def arguments(folder, **more):
-    values = SETTINGS | {"save_dir": str(folder)} | more
-    pairs = [("--set", f"{key}={json.dumps(value)}") for key, value in values.items()]
-    return ["--dagger_config", str(CONFIG), *(a for pair in pairs for a in pair)]
 
 
 def _run(folder, log):
@@ -96,13 +66,6 @@ def fingerprint(folder):
         del figure["seconds"], figure["labelling_seconds"]
         del figure["evaluation"]["seconds"], figure["evaluation"]["seconds_per_decision"]
     return episodes, weights, figures
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dagger") / "whole"
-    assert dagger_runner.main(arguments(folder)) == 0
-    return folder
 
 
 def test_rounds_are_collected_trained_evaluated_and_reported(finished):
@@ -305,11 +268,6 @@ def grandchildren(pid):
     return [p for p, parent in parents.items() if parents.get(parent) == pid]
 
 
-def test_another_configuration_in_the_same_folder_is_refused(finished):
-    with pytest.raises(ConfigError, match=r"phase2\.rollouts: saved 2, now 3"):
-        dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
-
-
 def test_an_experiment_may_be_started_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = {"n_rounds": 0, "phase1.episodes": 1, "evaluation.video_every": -1}
@@ -320,55 +278,6 @@ def test_an_experiment_may_be_started_from_anywhere(tmp_path, monkeypatch):
     assert "root" not in yaml.safe_load((folder / "data/round_000/config.yaml").read_text())
 
 
-def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
-    code = "with locked_folder(Path('first'), ''): print('inside', flush=True); input()"
-    holder = [sys.executable, "-c", f"from trainer.files import Path, locked_folder\n{code}"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(holder, cwd=tmp_path, **pipes) as first:
-        assert first.stdout.readline() == b"inside\n"
-        with pytest.raises(ConfigError, match=r"another process runs .*/first; wait"):
-            dagger_runner.main(arguments(tmp_path / "first"))
-        first.communicate(b"\n")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp_path):
-    for asked in (0.9, 0.8):
-        with pytest.raises(UserError, match="not good enough"):
-            dagger_runner.main(arguments(tmp_path / "poor", min_teacher_success=asked))
-    assert not (tmp_path / "poor" / "data").exists()
-
-
-def test_another_training_yaml_than_the_first_rounds_is_refused(finished, tmp_path):
-    folder = tmp_path / "longer"
-    shutil.copytree(finished, folder)
-    training = folder / "configs" / "training.yaml"
-    saved = yaml.safe_load(training.read_text())
-    saved["components"]["trunk"]["params"]["width"] = 256
-    training.write_text(yaml.safe_dump(saved))
-    with pytest.raises(ConfigError, match=r"components\.trunk\.params\.width: saved 256, now 512"):
-        dagger_runner.main(arguments(folder, n_rounds=2))
-
-
-def test_a_student_that_is_not_finite_is_refused_and_an_earlier_one_goes_on(
-    tmp_path, monkeypatch, caplog
-):
-    newest = checkpoint.save_checkpoint
-
-    def save_broken(save_dir, name, *, components, **rest):
-        if (save_dir.name, name) in {("round_001", "epoch_1"), ("round_001", "epoch_2")}:
-            for state in components.values():
-                for value in state.values():
-                    value.fill_(float("nan"))
-        return newest(save_dir, name, components=components, **rest)
-
-    monkeypatch.setattr(loop, "save_checkpoint", save_broken)
-    assert dagger_runner.main(arguments(tmp_path / "broken")) == 0
-    second = json.loads((tmp_path / "broken" / "rounds" / "001.json").read_text())
-    assert second["checkpoint"] == "train/round_000/epoch_2"
-    assert caplog.text.count("holds NaN or infinite weights: refused") == 2
-
-
 def test_a_student_is_evaluated_by_command_as_in_its_round(finished, tmp_path):
     output = tmp_path / "figures.json"
     run = finished / "train" / "round_001"
@@ -377,9 +286,3 @@ def test_a_student_is_evaluated_by_command_as_in_its_round(finished, tmp_path):
     found = json.loads(output.read_text())
     recorded = json.loads((finished / "rounds" / "001.json").read_text())["evaluation"]
     assert found["returns"] == recorded["returns"]
-
-
-def test_the_folder_of_an_experiment_is_refused_with_the_run_that_was_meant(finished):
-    newest = finished / "train" / "round_001"
-    with pytest.raises(CheckpointError, match=f"the newest run below it is {newest}$"):
-        evaluate.main(["--checkpoint", str(finished)])

@@ -1,0 +1,74 @@
+"""What a DAgger experiment does not take, and what it says then."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from data_collection import dagger_runner
+from tests.support.dagger import arguments
+from trainer import checkpoint, evaluate, loop
+from trainer.errors import CheckpointError, ConfigError, UserError
+
+
+def test_another_configuration_in_the_same_folder_is_refused(finished):
+    with pytest.raises(ConfigError, match=r"phase2\.rollouts: saved 2, now 3"):
+        dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
+
+
+def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
+    code = "with locked_folder(Path('first'), ''): print('inside', flush=True); input()"
+    holder = [sys.executable, "-c", f"from trainer.files import Path, locked_folder\n{code}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(holder, cwd=tmp_path, **pipes) as first:
+        assert first.stdout.readline() == b"inside\n"
+        with pytest.raises(ConfigError, match=r"another process runs .*/first; wait"):
+            dagger_runner.main(arguments(tmp_path / "first"))
+        first.communicate(b"\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp_path):
+    for asked in (0.9, 0.8):
+        with pytest.raises(UserError, match="not good enough"):
+            dagger_runner.main(arguments(tmp_path / "poor", min_teacher_success=asked))
+    assert not (tmp_path / "poor" / "data").exists()
+
+
+def test_another_training_yaml_than_the_first_rounds_is_refused(finished, tmp_path):
+    folder = tmp_path / "longer"
+    shutil.copytree(finished, folder)
+    training = folder / "configs" / "training.yaml"
+    saved = yaml.safe_load(training.read_text())
+    saved["components"]["trunk"]["params"]["width"] = 256
+    training.write_text(yaml.safe_dump(saved))
+    with pytest.raises(ConfigError, match=r"components\.trunk\.params\.width: saved 256, now 512"):
+        dagger_runner.main(arguments(folder, n_rounds=2))
+
+
+def test_a_student_that_is_not_finite_is_refused_and_an_earlier_one_goes_on(
+    tmp_path, monkeypatch, caplog
+):
+    newest = checkpoint.save_checkpoint
+
+    def save_broken(save_dir, name, *, components, **rest):
+        if (save_dir.name, name) in {("round_001", "epoch_1"), ("round_001", "epoch_2")}:
+            for state in components.values():
+                for value in state.values():
+                    value.fill_(float("nan"))
+        return newest(save_dir, name, components=components, **rest)
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_broken)
+    assert dagger_runner.main(arguments(tmp_path / "broken")) == 0
+    second = json.loads((tmp_path / "broken" / "rounds" / "001.json").read_text())
+    assert second["checkpoint"] == "train/round_000/epoch_2"
+    assert caplog.text.count("holds NaN or infinite weights: refused") == 2
+
+
+def test_the_folder_of_an_experiment_is_refused_with_the_run_that_was_meant(finished):
+    newest = finished / "train" / "round_001"
+    with pytest.raises(CheckpointError, match=f"the newest run below it is {newest}$"):
+        evaluate.main(["--checkpoint", str(finished)])
