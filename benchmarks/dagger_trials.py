@@ -48,9 +48,9 @@ def run_all(trials: Sequence[Trial], work: Path, jobs: int) -> list[dict[str, ob
         return list(pool.map(lambda trial: trial.run(work), trials))
 
 
-def config_of(task: str) -> Path:
-    """Return the YAML of a task's shipped experiment."""
-    return ROOT / "experiment_training" / "dagger" / task / "exp1" / "dagger.yaml"
+def config_of(task: str, experiment: str = "exp1") -> Path:
+    """Return the YAML of one of a task's shipped experiments."""
+    return ROOT / "experiment_training" / "dagger" / task / experiment / "dagger.yaml"
 
 
 def expert_of(task: str, folder: Path) -> str:

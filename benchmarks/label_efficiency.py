@@ -85,7 +85,7 @@ def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Poi
 
 def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
     """Yield the trials on Meta-World: cloning at each further budget, DAgger that passes them."""
-    config = config_of("peg_insert_side")
+    config = config_of("peg_insert_side", "exp2")
     first, rounds = (200, [200]) if quick else (DEMONSTRATED, ROUNDS)
     budgets = (200, 400) if quick else BUDGETS
     quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 4}
