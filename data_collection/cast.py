@@ -145,6 +145,13 @@ class Cast:
                 f"{loaded.at('labels', 'horizon')}: relabel: rollout needs to know how many steps "
                 "a label chunk has; give the policy's interface.chunk"
             )
+        if self.teacher.sees_pictures:
+            raise ConfigError(
+                f"{loaded.at('teacher')}: {self.config.teacher.type} decides by camera images, "
+                "which are off while a teacher acts ahead for labels.relabel: rollout; label with "
+                "a teacher that knows the state, or use relabel: stepwise and a policy with "
+                "interface.chunk: 1"
+            )
         check_restorable(self.environments)
         return ChunkLabeller(self.teacher, horizon=horizon)
 

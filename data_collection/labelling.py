@@ -58,28 +58,26 @@ class ChunkLabeller:
         """Return the record of an episode that has no labels yet."""
         return ChunkLabels(self.horizon, slot.environment.action_dim)
 
-    def add(self, slot: Slot, labels: ChunkLabels) -> None:
-        """Append the chunk of the slot's present frame."""
+    def add(self, slot: Slot, labels: ChunkLabels, advice: np.ndarray) -> None:
+        """Append the chunk of the slot's present frame; it begins with the teacher's ``advice``."""
         begin = time.perf_counter()
-        chunk_ha, valid_h = self._chunk(slot)
+        chunk_ha, valid_h = self._chunk(slot, advice)
         labels.frames.append(slot.step)
         labels.chunks.append(chunk_ha)
         labels.valid.append(valid_h)
         self.seconds += time.perf_counter() - begin
 
-    def _chunk(self, slot: Slot) -> tuple[np.ndarray, np.ndarray]:
-        environment, observation = slot.environment, slot.observation
+    def _chunk(self, slot: Slot, advice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        environment = slot.environment
         generator = np.random.default_rng(stream_seed(slot.job.seed, "label", slot.step))
-        actions: list[np.ndarray] = []
+        actions = [advice]
         state = environment.save_state()
         with environment.imagining():
-            for _ in range(self.horizon):
-                action = self.teacher.act(environment, observation, generator)
-                actions.append(action.astype(np.float32))
-                result = environment.step(action)
-                observation = result.observation
+            while len(actions) < self.horizon:
+                result = environment.step(actions[-1])
                 if result.terminated:
                     break
+                actions.append(self.teacher.act(environment, result.observation, generator))
         environment.restore_state(state)
         valid_h = np.arange(self.horizon) < len(actions)
         actions += actions[-1:] * (self.horizon - len(actions))

@@ -71,33 +71,44 @@ class EpisodeHooks(RolloutHooks):
             teacher.reset(slot.environment)
         if self._mixing:
             self._mixing.reset(slot.environment)
+        draw = float(slot.generator.random())
         self._episodes[slot.index] = _Episode(
             driver,
             EpisodeBuffer(self._recording),
-            draw=float(slot.generator.random()),
+            draw=draw,
+            own_path=driver.teacher is self._teacher and driver.noise is None,
+            mixing=self._mixing if self._mixing and self._mixing.needs_teacher(draw) else None,
             chunks=self._labeller.begin(slot) if self._labeller else None,
         )
 
     def before_steps(self, slots: Sequence[Slot]) -> None:
-        """Have the teacher label all states at once: a network does that in one batch."""
-        moments = [(slot.environment, slot.observation, slot.generator) for slot in slots]
-        for slot, label in zip(slots, self._teacher.act_in_each(moments), strict=True):
-            self._episodes[slot.index].advice = label
+        """Ask the teacher where it is needed, all at once: a network answers in one batch."""
+        asked = [slot for slot in slots if self._needs_advice(slot)]
+        moments = [(slot.environment, slot.observation, slot.generator) for slot in asked]
+        for slot, advice in zip(asked, self._teacher.act_in_each(moments), strict=True):
+            self._episodes[slot.index].advice = advice
 
     def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
         """Return the action of whoever acts now, disturbed by the driver's noise."""
         episode = self._episodes[slot.index]
+        episode.label = episode.advice if self._is_labelled(slot) else None
         # Along an undisturbed teacher's own path its actions are the chunk already.
-        own_path = episode.driver.teacher is self._teacher and episode.driver.noise is None
-        is_labelled = own_path or slot.step % self._label_every == 0
-        episode.label = episode.advice if is_labelled else None
-        if self._labeller and episode.chunks and is_labelled and not own_path:
-            self._labeller.add(slot, episode.chunks)
+        if self._labeller and episode.chunks and episode.label is not None and not episode.own_path:
+            self._labeller.add(slot, episode.chunks, episode.label)
         action, episode.actor = self._act(slot, planned, episode)
         if episode.driver.noise is None:
             return action
         disturbance = episode.driver.noise @ slot.generator.standard_normal(len(action))
         return (action + disturbance).astype(np.float32)
+
+    def _is_labelled(self, slot: Slot) -> bool:
+        return self._episodes[slot.index].own_path or slot.step % self._label_every == 0
+
+    def _needs_advice(self, slot: Slot) -> bool:
+        """Return whether the teacher's action is recorded, executed or compared with here."""
+        episode = self._episodes[slot.index]
+        acts = episode.driver.teacher is self._teacher or episode.mixing is not None
+        return acts or self._is_labelled(slot)
 
     def _act(
         self, slot: Slot, planned: np.ndarray | None, episode: _Episode
@@ -109,7 +120,7 @@ class EpisodeHooks(RolloutHooks):
             return driver.act(slot.environment, slot.observation, slot.generator), OTHER
         if planned is None:
             raise ValueError("a student drives, but nothing plans its actions")
-        if self._mixing and self._mixing.teacher_acts(
+        if episode.mixing and episode.mixing.teacher_acts(
             slot.environment,
             slot.observation,
             episode.advice,
@@ -140,9 +151,13 @@ class _Episode:
     driver: Driver
     buffer: EpisodeBuffer
     draw: float
+    own_path: bool
+    """Whether the labelling teacher drives, undisturbed."""
+    mixing: Mixing | None
+    """Where the teacher may act in the student's place."""
     chunks: ChunkLabels | None
     advice: np.ndarray = field(init=False)
-    """What the labelling teacher would do."""
+    """What the labelling teacher would do; of an earlier step where it was not asked."""
     label: np.ndarray | None = field(init=False)
     """That, as it is recorded: None where none is recorded: only every so many states have one."""
     actor: int = field(init=False)

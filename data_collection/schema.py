@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+from itertools import accumulate
 from typing import Annotated, Literal
 
 import numpy as np
@@ -35,6 +38,9 @@ EXECUTION_KEYS = frozenset(
 )
 """How a round is made, not what is in it: these may change between a start and its resumption."""
 
+_FINEST_SHARE = 10**6
+"""Shares are read as fractions with denominators up to this: 0.6 as 3/5."""
+
 
 class DriverConfig(Strict):
     """Who drives some of the episodes of a round."""
@@ -45,7 +51,7 @@ class DriverConfig(Strict):
     """Standard deviation of Gaussian noise on executed actions; labels stay the teacher's."""
     noise_covariance: list[list[float]] | None = None
     """Covariance (A, A) of that noise instead, such as ``python -m data_collection.dart`` gives."""
-    share: PositiveFloat = 1.0
+    share: Annotated[float, Field(ge=1 / _FINEST_SHARE)] = 1.0
     """Its part of the episodes, relative to the other drivers'."""
 
     @model_validator(mode="after")
@@ -175,14 +181,15 @@ class CollectConfig(Strict):
     def driver_of(self, job: RolloutJob) -> int:
         """Return the index of the driver of a job's episode.
 
-        The drivers' shares hold in every run of as many episodes as it takes to give the rarest
-        driver one; who drives which of them is shuffled with the round's seed.
+        The drivers' shares hold in every run of as few episodes as have room for them exactly;
+        who drives which of them is shuffled with the round's seed.
         """
-        shares = np.array([driver.share for driver in self.drivers])
-        block = min(self.episodes, max(1, round(shares.sum() / shares.min())))
+        shares = [Fraction(d.share).limit_denominator(_FINEST_SHARE) for d in self.drivers]
+        parts = [share / sum(shares) for share in shares]
+        block = min(self.episodes, math.lcm(*(part.denominator for part in parts)))
         number, place = divmod(job.seed - self.seed, block)
         order = np.random.default_rng(stream_seed(self.seed, "drivers", number)).permutation(block)
-        bounds = np.round(np.cumsum(shares / shares.sum()) * block)
+        bounds = [round(edge * block) for edge in accumulate(parts)]
         return int(np.searchsorted(bounds, order[place], side="right"))
 
 

@@ -17,6 +17,14 @@ class Mixing(ABC):
         """Forget the environment's last episode: a new one begins."""
         return
 
+    def needs_teacher(self, episode_draw: float) -> bool:
+        """Return whether the teacher may act in an episode with this draw.
+
+        If so it is asked in every step; otherwise only for what is recorded, and ``teacher_acts``
+        is not called.
+        """
+        return True
+
     @abstractmethod
     def teacher_acts(
         self,

@@ -30,6 +30,10 @@ class BetaMixing(Mixing):
     def schedule(self, round: int) -> float:
         """Return beta for a round."""
 
+    def needs_teacher(self, episode_draw: float) -> bool:
+        """Return whether it is the teacher's episode, or may be its step."""
+        return episode_draw < self.beta if self.per == "episode" else self.beta > 0
+
     def teacher_acts(
         self,
         environment: Environment,
@@ -42,7 +46,5 @@ class BetaMixing(Mixing):
         generator: np.random.Generator,
     ) -> bool:
         """Return whether this draw falls to the teacher."""
-        if self.beta == 0:
-            return False
         draw = episode_draw if self.per == "episode" else generator.random()
         return draw < self.beta

@@ -23,6 +23,10 @@ class Teacher(ABC):
     """Whether ``act`` answers the present moment alone. Only such a teacher can label states in
     the middle of an episode in which another one acts."""
 
+    sees_pictures: bool = False
+    """Whether ``act`` looks at camera images. Such a teacher cannot make label chunks: cameras are
+    off while it would act ahead."""
+
     def reset(self, environment: Environment) -> None:
         """Forget what was seen in ``environment``: an episode begins there."""
         return

@@ -65,6 +65,7 @@ class PolicyCheckpoint(Teacher):
         self._temporal_ensembling = temporal_ensembling
         self._episodes: dict[Environment, _Episode] = {}
         self.checkpoint = checkpoint.weights_sha256
+        self.sees_pictures = bool(self._interface.cameras)
         self._new_planner()  # so that wrong options are refused now, not at the first step
         self.memoryless = (
             self._interface.obs_steps == 1

@@ -49,6 +49,26 @@ def test_a_label_chunk_is_what_the_expert_does_from_there_on():
         observation = other.step(arrays["executed_action"][t]).observation
 
 
+class Counting(MetaWorldExpert):
+    """The expert, and how often it was asked."""
+
+    asked = 0
+
+    def act(self, environment, observation, generator):
+        self.asked += 1
+        return super().act(environment, observation, generator)
+
+
+@pytest.mark.parametrize("horizon", [1, 6])
+def test_the_expert_is_asked_for_what_is_recorded_and_nothing_else(horizon):
+    teacher = Counting()
+    labeller = ChunkLabeller(teacher, horizon=horizon) if horizon > 1 else None
+    episodes = play(Driver(UniformRandom()), labeller, teacher, steps=30, every=8)
+    labels = [int(arrays["action_valid"].sum()) for arrays in episodes.values()]
+    assert labels == [4, 4]  # steps 0, 8, 16 and 24
+    assert teacher.asked == 8 * horizon
+
+
 def test_labelling_changes_nothing_of_the_episode():
     teacher = MetaWorldExpert()
     driver = Driver(UniformRandom())

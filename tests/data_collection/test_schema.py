@@ -24,6 +24,22 @@ def test_the_drivers_shares_hold_early_and_who_drives_is_shuffled_with_the_seed(
     assert len(set(np.flatnonzero(choices[0]) % 3)) > 1
 
 
+@pytest.mark.parametrize(
+    ("shares", "episodes", "expected"),
+    [
+        ((3, 2), 1000, [600, 400]),
+        ((0.6, 0.4), 60, [36, 24]),
+        ((3, 3, 2), 80, [30, 30, 20]),
+        ((1.4, 1), 240, [140, 100]),
+        ((3.14159, 1), 1000, [759, 241]),  # no block has room for it exactly
+    ],
+)
+def test_shares_need_not_be_whole_numbers(shares, episodes, expected):
+    round_ = config(drivers=[{"share": share} for share in shares], episodes=episodes)
+    drivers = [round_.driver_of(round_.job(i)) for i in range(episodes)]
+    assert np.bincount(drivers).tolist() == expected
+
+
 def test_a_share_too_small_for_the_round_gets_no_episode():
     round_ = config(drivers=[{"share": 100}, {"share": 1}], episodes=10)
     assert [round_.driver_of(round_.job(i)) for i in range(10)] == [0] * 10

@@ -37,6 +37,14 @@ def test_per_step_the_teacher_acts_in_its_share_of_steps_whatever_the_episodes_d
     assert abs(found - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 4000)
 
 
+def test_the_teacher_is_needed_where_it_may_act():
+    assert not BetaConstant(1, beta=0.0).needs_teacher(0.0)
+    assert BetaConstant(1, beta=0.3).needs_teacher(0.99)
+    per_episode = BetaConstant(1, beta=0.3, per="episode")
+    assert per_episode.needs_teacher(0.29)
+    assert not per_episode.needs_teacher(0.31)
+
+
 def test_per_episode_one_draw_decides():
     mixing = BetaConstant(1, beta=0.3, per="episode")
     assert share(mixing, [0.29] * 10) == 1.0
