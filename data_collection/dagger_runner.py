@@ -40,7 +40,7 @@ from trainer.yaml_file import to_yaml
 
 _log = logging.getLogger(__name__)
 
-_CHANGEABLE = (*EXECUTION_KEYS, "n_rounds")
+_CHANGEABLE = (*EXECUTION_KEYS, "n_rounds", "evaluation.videos", "evaluation.video_every")
 """What may be another value when an experiment is started again."""
 
 
@@ -71,6 +71,7 @@ class DaggerRunner:
             f"another process runs the experiment in {self.folder}; wait for it, stop it, or "
             "choose another folder with --set save_dir=…"
         )
+        self.steps.check()
         with locked_folder(self.folder, taken):
             return self._run()
 

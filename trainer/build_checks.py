@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from trainer.config import Experiment
 from trainer.errors import ConfigError, nearest
 from trainer.interfaces import Dataset, Policy, Scorer
-from trainer.schema import ComponentSpec
+from trainer.planner import executed_steps
+from trainer.schema import ComponentSpec, PlanningConfig
 
 
 def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
@@ -33,7 +34,10 @@ def check_evaluation(
     What is never evaluated in training needs no environment.
     """
     evaluation = experiment.config.evaluation
-    if evaluation is None or evaluation.every is None:
+    if evaluation is None:
+        return
+    check_planning(evaluation, experiment.config.interface.chunk, experiment.at("evaluation"))
+    if evaluation.every is None:
         return
     if isinstance(policy, Scorer):
         raise ConfigError(
@@ -46,6 +50,14 @@ def check_evaluation(
             "do not say which environment they came from; name it as {type: …, params: {…}}, or "
             "set evaluation: null"
         )
+
+
+def check_planning(planning: PlanningConfig, chunk: int, where: str) -> None:
+    """Raise ConfigError when chunks of this length cannot be executed as ``where`` says."""
+    try:
+        executed_steps(chunk, planning.execute_horizon, planning.temporal_ensembling)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def check_optims(experiment: Experiment) -> None:

@@ -47,16 +47,7 @@ class PolicyPlanner:
         execute_horizon: int | None = None,
         temporal_ensembling: float | None = None,
     ) -> None:
-        horizon = interface.chunk if execute_horizon is None else execute_horizon
-        if not 1 <= horizon <= interface.chunk:
-            raise ConfigError(
-                f"execute_horizon: expected 1 to {interface.chunk} (interface.chunk), got {horizon}"
-            )
-        if temporal_ensembling is not None and execute_horizon not in (None, 1):
-            raise ConfigError(
-                "temporal_ensembling decides at every step; leave execute_horizon out "
-                f"(got {execute_horizon})"
-            )
+        horizon = executed_steps(interface.chunk, execute_horizon, temporal_ensembling)
         self.obs_steps = interface.obs_steps
         self._policy = policy
         self._interface = interface
@@ -148,6 +139,27 @@ class PolicyPlanner:
         if TASK in batch:  # it has no history
             batch[TASK] = batch[TASK][:, -1]
         return batch
+
+
+def executed_steps(
+    chunk: int, execute_horizon: int | None, temporal_ensembling: float | None
+) -> int:
+    """Return how many steps of each chunk are executed, unless chunks are averaged.
+
+    Raises:
+        ConfigError: The settings contradict each other or the length of a chunk.
+    """
+    horizon = chunk if execute_horizon is None else execute_horizon
+    if not 1 <= horizon <= chunk:
+        raise ConfigError(
+            f"execute_horizon: expected 1 to {chunk} (interface.chunk), got {horizon}"
+        )
+    if temporal_ensembling is not None and execute_horizon not in (None, 1):
+        raise ConfigError(
+            "temporal_ensembling decides at every step; leave execute_horizon out "
+            f"(got {execute_horizon})"
+        )
+    return horizon
 
 
 def ensemble(chunks: Sequence[np.ndarray], decay: float) -> np.ndarray:

@@ -26,6 +26,25 @@ def build(
 ) -> Base:
     """Return an instance of the registered component that ``spec`` names.
 
+    Raises:
+        ConfigError: See ``check_spec``; or the constructor raises ValueError.
+    """
+    component, arguments = check_spec(registry, spec, where, supplied)
+    try:
+        return component(**arguments)
+    except ValueError as error:
+        at = _text_location(where) if isinstance(where, str) else where
+        raise ConfigError(f"{at('params')}: {spec.type}: {error}") from error
+
+
+def check_spec(
+    registry: Registry[Base],
+    spec: ComponentSpec,
+    where: Callable[..., str] | str,
+    supplied: Mapping[str, object] | None = None,
+) -> tuple[type[Base], dict[str, object]]:
+    """Return the registered component that ``spec`` names, and the arguments to build it with.
+
     Args:
         registry: Where ``spec.type`` is looked up.
         spec: The key, and the keyword arguments of the constructor.
@@ -35,19 +54,14 @@ def build(
         supplied: What the caller has to give; only what the constructor asks for is passed.
 
     Raises:
-        ConfigError: With a line for each unknown, missing or ill-typed parameter, or when the
-            constructor raises ValueError.
+        ConfigError: With a line for each unknown, missing or ill-typed parameter.
     """
     at = _text_location(where) if isinstance(where, str) else where
     try:
         component = registry.get(spec.type)
     except UnknownComponentError as error:
         raise UnknownComponentError(f"{at('type')}: {error}") from error
-    arguments = _checked_arguments(component, spec, at, supplied or {})
-    try:
-        return component(**arguments)
-    except ValueError as error:
-        raise ConfigError(f"{at('params')}: {spec.type}: {error}") from error
+    return component, _checked_arguments(component, spec, at, supplied or {})
 
 
 def _text_location(text: str) -> Callable[..., str]:

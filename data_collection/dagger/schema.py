@@ -135,6 +135,15 @@ class DaggerConfig(Strict):
             raise ValueError("render_mode: generated needs a section generated: {cameras, prompts}")
         return self
 
+    @model_validator(mode="after")
+    def _a_decision_has_room_for_all(self) -> DaggerConfig:
+        if self.environments_per_worker > self.phase2.inference_batch:
+            raise ValueError(
+                f"environments_per_worker: {self.environments_per_worker} needs a "
+                "phase2.inference_batch of at least as many"
+            )
+        return self
+
     def first_seed(self, round: int) -> int:
         """Return the seed of a round's first rollout: experiments and rounds never share one."""
         return self.seed * 1_000_000 + round * ROLLOUTS_PER_ROUND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from data_collection.collect import collect_round
 from data_collection.dagger.guard import clean_student
 from data_collection.dagger.schema import DaggerConfig, SourceConfig
 from data_collection.dart import dart_covariance
+from data_collection.mixing import mixings
 from data_collection.schema import CollectConfig
 from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
+from trainer.build_checks import check_planning
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import (
     ROOT,
@@ -28,13 +31,21 @@ from trainer.config import (
 from trainer.errors import ConfigError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
+from trainer.guard import TrainingDivergedError
 from trainer.registry import load_plugins
 from trainer.schema import ComponentSpec, EvaluationConfig, PlanningConfig, RolloutConfig
+from trainer.signature import check_spec
 from trainer.yaml_file import to_yaml
 
+_log = logging.getLogger(__name__)
 _DIFFERS_BY_ROUND = tuple(
     f"experiment.{key}"
-    for key in ("train.save_dir", "train.load_dir", "data.dataset.params.rounds")
+    for key in (
+        "train.save_dir",
+        "train.load_dir",
+        "data.dataset.params.rounds",
+        "evaluation.videos",  # trained is the same, whatever is filmed
+    )
 )
 _GENERATED_PLUGIN = "data_collection.envs.generated_images"
 
@@ -58,6 +69,18 @@ class DaggerSteps:
         self.config = loaded.config
         self.folder = folder
 
+    def check(self) -> None:
+        """Look at what only later steps use, so that they need not stop hours from now.
+
+        Raises:
+            ConfigError: A mixing that does not exist, or actions that cannot be planned so.
+        """
+        at, phase2 = self.loaded.under("phase2", "mixing"), self.config.phase2
+        check_spec(mixings, phase2.mixing, at, {"round": 1, "root": self.loaded.root})
+        chunk = self._chunk()
+        check_planning(phase2, chunk, self.loaded.at("phase2"))
+        check_planning(self.config.evaluation, chunk, self.loaded.at("evaluation"))
+
     def collect(self, index: int, driver: Checkpoint | None) -> Path:
         """Return the sealed round ``index``, driven by a student, or by teachers without one."""
         config = self._collect_config(index, driver)
@@ -66,7 +89,7 @@ class DaggerSteps:
     def train(self, index: int, previous: Checkpoint | None) -> Checkpoint:
         """Return the checkpoint trained on all rounds up to ``index``.
 
-        Should its weights not be finite, an earlier one takes its place.
+        Should its weights not be finite, or training diverge, an earlier one takes its place.
 
         Raises:
             ConfigError: What is trained is not what earlier rounds trained.
@@ -86,7 +109,10 @@ class DaggerSteps:
         tree = load_experiment(self.loaded.root / train.config, as_overrides(settings))
         self._refuse_other_training(tree)
         path = self._save_yaml(f"{index:03d}_train", self._rooted(tree.resolved))
-        self.backend.train(path, train.nproc_per_node)
+        try:
+            self.backend.train(path, train.nproc_per_node)
+        except TrainingDivergedError as error:
+            _log.warning("%s; the newest clean student takes its place", error)
         return clean_student(save_dir, previous)
 
     def evaluate(self, index: int, student: SavedPolicy) -> tuple[Evaluation, list[Path]]:

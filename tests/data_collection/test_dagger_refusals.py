@@ -10,7 +10,7 @@ import yaml
 
 from data_collection import dagger_runner
 from tests.support.dagger import arguments
-from trainer import checkpoint, evaluate, loop
+from trainer import checkpoint, evaluate, guard, loop
 from trainer.errors import CheckpointError, ConfigError, UserError
 
 
@@ -36,6 +36,49 @@ def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp
         with pytest.raises(UserError, match="not good enough"):
             dagger_runner.main(arguments(tmp_path / "poor", min_teacher_success=asked))
     assert not (tmp_path / "poor" / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"phase2.mixing": {"type": "beta_lineer"}}, r"phase2\.mixing\.type: no mixing named"),
+        (
+            {"phase2.mixing": {"type": "beta_constant", "params": {"betta": 0.5}}},
+            r"phase2\.mixing\.params\.betta: unknown parameter of beta_constant",
+        ),
+        ({"phase2.execute_horizon": 17}, r"phase2: execute_horizon: expected 1 to 16"),
+        (
+            {"evaluation.temporal_ensembling": 0.1},
+            r"evaluation: temporal_ensembling decides at every step",
+        ),
+        ({"environments_per_worker": 17}, r"17 needs a phase2\.inference_batch of at least"),
+    ],
+)
+def test_what_only_a_later_step_uses_is_refused_before_anything_is_done(tmp_path, setting, message):
+    with pytest.raises(ConfigError, match=message):
+        dagger_runner.main(arguments(tmp_path / "wrong", **setting))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_how_much_is_filmed_may_change_and_a_round_goes_on_from_a_training_that_diverged(
+    finished, tmp_path, monkeypatch, caplog
+):
+    folder = tmp_path / "longer"
+    shutil.copytree(finished, folder)
+    check = guard.GradientGuard.check
+
+    def diverging(self, save_dir):
+        if save_dir.name == "round_002":
+            raise guard.TrainingDivergedError("training diverged at step 1")
+        check(self, save_dir)
+
+    monkeypatch.setattr(guard.GradientGuard, "check", diverging)
+    more = {"n_rounds": 2, "evaluation.videos": 2}
+    assert dagger_runner.main(arguments(folder, **more)) == 0
+    third = json.loads((folder / "rounds" / "002.json").read_text())
+    assert len(third["videos"]) == 2
+    assert third["checkpoint"] == third["driver"]
+    assert "diverged at step 1; the newest clean student takes its place" in caplog.text
 
 
 def test_another_training_yaml_than_the_first_rounds_is_refused(finished, tmp_path):
