@@ -84,6 +84,8 @@ class EpisodeHooks(RolloutHooks):
     def before_steps(self, slots: Sequence[Slot]) -> None:
         """Ask the teacher where it is needed, all at once: a network answers in one batch."""
         asked = [slot for slot in slots if self._needs_advice(slot)]
+        if not asked:
+            return
         moments = [(slot.environment, slot.observation, slot.generator) for slot in asked]
         for slot, advice in zip(asked, self._teacher.act_in_each(moments), strict=True):
             self._episodes[slot.index].advice = advice

@@ -17,11 +17,13 @@ from trainer.build_checks import (
     check_importable,
     check_needs,
     check_optims,
+    check_planning,
     check_trainable,
 )
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import Experiment, load_component_config, load_config
-from trainer.errors import CheckpointError, ConfigError, DataError
+from trainer.errors import CheckpointError, ConfigError
+from trainer.holdout import held_out_samples
 from trainer.interfaces import (
     Augmentation,
     Dataset,
@@ -206,9 +208,18 @@ def build_run(
     if not resuming and isinstance(policy.normalizer, AffineNormalizer):
         warn_when_clipped(policy.normalizer, dataset)
     environment = _environment(experiment, dataset)
+    if config.evaluation:
+        check_planning(config.evaluation, config.interface.chunk, experiment.at("evaluation"))
     if has_own_data:
         check_evaluation(policy, environment, experiment)
-    training, validation = _split(dataset, experiment)
+    held_out = np.zeros(len(dataset), bool)
+    if has_own_data and config.validation is not None:
+        held_out = held_out_samples(
+            dataset.episode_of_sample(),
+            config.validation.fraction,
+            stream_seed(config.seed, "validation_split"),
+            experiment.at("validation", "fraction"),
+        )
     weights = dataset.sample_weights()
     return Run(
         experiment=experiment,
@@ -216,9 +227,9 @@ def build_run(
         environment=environment,
         policy=policy,
         dataset=dataset,
-        training_samples=training,
-        validation_samples=validation,
-        training_weights=None if weights is None else weights[training],
+        training_samples=np.flatnonzero(~held_out),
+        validation_samples=np.flatnonzero(held_out),
+        training_weights=None if weights is None else weights[~held_out],
         augmentations=[
             build(augmentations, spec, experiment.under("data", "augmentations", i))
             for i, spec in enumerate(config.data.augmentations)
@@ -314,22 +325,3 @@ def _environment(experiment: Experiment, dataset: Dataset) -> ComponentSpec | No
         return evaluation.environment
     recorded = dataset.environment_config()
     return None if recorded is None else ComponentSpec.model_validate(dict(recorded))
-
-
-def _split(dataset: Dataset, experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
-    """Return the training and the validation samples; an episode lies in one of the two."""
-    everything = np.arange(len(dataset))
-    if experiment.config.validation is None:
-        return everything, everything[:0]
-    episode_of_sample = dataset.episode_of_sample()
-    episodes = np.unique(episode_of_sample)
-    held_out = round(experiment.config.validation.fraction * len(episodes))
-    if not 0 < held_out < len(episodes):
-        raise DataError(
-            f"{experiment.at('validation', 'fraction')}: {len(episodes)} episodes leave "
-            f"{held_out} for validation; choose another fraction, or validation: null"
-        )
-    rng = np.random.default_rng(stream_seed(experiment.config.seed, "validation_split"))
-    chosen = rng.choice(episodes, held_out, replace=False)
-    is_validation = np.isin(episode_of_sample, chosen)
-    return everything[~is_validation], everything[is_validation]

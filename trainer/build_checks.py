@@ -34,10 +34,7 @@ def check_evaluation(
     What is never evaluated in training needs no environment.
     """
     evaluation = experiment.config.evaluation
-    if evaluation is None:
-        return
-    check_planning(evaluation, experiment.config.interface.chunk, experiment.at("evaluation"))
-    if evaluation.every is None:
+    if evaluation is None or evaluation.every is None:
         return
     if isinstance(policy, Scorer):
         raise ConfigError(

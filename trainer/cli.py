@@ -39,6 +39,14 @@ def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
         sys.exit(INTERRUPTED_EXIT)
 
 
+def nonnegative(text: str) -> int:
+    """Return the number that an option gives; argparse reports one below 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {value}")
+    return value
+
+
 def positive(text: str) -> int:
     """Return the number that an option gives; argparse reports one below 1."""
     value = int(text)

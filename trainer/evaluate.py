@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import sys
 import time
@@ -21,21 +22,22 @@ from tqdm import tqdm
 from trainer.acting import load_policy
 from trainer.build import Run
 from trainer.checkpoint import resolve_checkpoint
-from trainer.cli import positive, run_command
+from trainer.cli import nonnegative, positive, run_command
 from trainer.config import load_config
 from trainer.distributed import choose_device
-from trainer.environment import StepResult
+from trainer.environment import EVALUATION_SEED_START, StepResult
 from trainer.errors import ConfigError
 from trainer.files import write_text_atomically
 from trainer.interfaces import Interface, Policy
 from trainer.planner import PolicyPlanner
 from trainer.progress import progress_bar
-from trainer.registry import environments, load_plugins
+from trainer.registry import UnknownComponentError, environments, load_plugins
 from trainer.rollout import EpisodeResult, RolloutHooks, RolloutJob, Slot, rollout
 from trainer.schema import ComponentSpec, EvaluationConfig
 from trainer.signature import build
 from trainer.video import write_video
 
+_log = logging.getLogger(__name__)
 _VIDEO_FPS = 20
 
 
@@ -239,6 +241,11 @@ def main(arguments: Sequence[str]) -> int:
             if value is not None
         }
     )
+    if config.seed < EVALUATION_SEED_START:
+        _log.warning(
+            "seeds below %d may be those of recorded episodes: this is no measure of what is new",
+            EVALUATION_SEED_START,
+        )
     load_plugins([*config.plugins, *args.plugin], saved.root)
     other = load_config(args.environment, ComponentSpec) if args.environment else None
     environment = other.config if other else saved.environment
@@ -249,17 +256,20 @@ def main(arguments: Sequence[str]) -> int:
         )
     name = checkpoint.folder.name + (f"_{args.environment.stem}" if args.environment else "")
     output = args.output or checkpoint.folder.parent / f"evaluation_{name}.json"
-    evaluation, _ = evaluate(
-        saved.policy,
-        saved.config.interface.to_interface(),
-        environment,
-        config,
-        at=other.at if other else saved.at,
-        root=other.root if other else saved.root,
-        episodes=config.episodes,
-        seed=config.seed,
-        video_folder=output.parent / "videos" / name,
-    )
+    try:
+        evaluation, _ = evaluate(
+            saved.policy,
+            saved.config.interface.to_interface(),
+            environment,
+            config,
+            at=other.at if other else saved.at,
+            root=other.root if other else saved.root,
+            episodes=config.episodes,
+            seed=config.seed,
+            video_folder=output.parent / "videos" / name,
+        )
+    except UnknownComponentError as error:
+        raise ConfigError(f"{error}; to this command plugins are named with --plugin") from error
     record: Mapping[str, object] = asdict(evaluation) | {
         "environment": environment.model_dump(mode="json"),
         "checkpoint": str(checkpoint.folder),
@@ -287,9 +297,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     config = "default: as the experiment's evaluation has it"
     parser.add_argument("--episodes", type=positive, help=f"how many ({config})")
-    parser.add_argument("--seed", type=int, help=f"seed of the first episode ({config})")
+    parser.add_argument("--seed", type=nonnegative, help=f"seed of the first episode ({config})")
     parser.add_argument(
-        "--video", type=int, metavar="K", help=f"film the first K episodes ({config})"
+        "--video",
+        type=nonnegative,
+        metavar="K",
+        help=f"film the first K episodes, 0: none ({config})",
     )
     parser.add_argument(
         "--execute_horizon", type=positive, help=f"steps executed of each chunk ({config})"

@@ -1,6 +1,7 @@
 """What a user gets for bad input: a message that names the thing, exit code 2, nothing written."""
 
 import pytest
+import yaml
 
 
 def refused(toy, *arguments):
@@ -29,7 +30,16 @@ def refused(toy, *arguments):
         ("train.load_dir=nowhere", "train.load_dir"),
         ("evaluation={plugins: [no.such.module], every: 1}", "no.such.module"),
         ("logging=[{type: wandbb}]", "no logger named 'wandbb'"),
-        ("validation.fraction=0.01", "8 episodes leave 0 for validation"),
+        ("validation.fraction=0.01", "of 8 episodes none is left for validation"),
+        ("validation.fraction=0.99", "of 8 episodes none is left for training"),
+        (
+            "train.checkpoints.best={metric: evaluation/success_rate}",
+            "'evaluation/success_rate', which nothing measures: set evaluation.every",
+        ),
+        (
+            "evaluation={every: 1, execute_horizon: 99, environment: {type: none}}",
+            "evaluation: execute_horizon: expected 1 to",
+        ),
         ("nonsense", "nonsense"),
     ],
 )
@@ -83,6 +93,17 @@ def test_an_experiment_in_which_nothing_learns_is_refused(toy):
         assert "model.component_optims: nothing is left to train" in message
     toy.edit(model__component_optims={"action_decoder": {"freeze": True}})
     assert toy.train("--dry_run") == 0, toy.log.read_text()
+
+
+def test_a_dry_run_without_data_takes_a_validation(toy):
+    plugins = yaml.safe_load(toy.config_path.read_text())["plugins"]
+    toy.edit(
+        plugins=[*plugins, "components.datasets.dagger_rounds"],
+        data__dataset={"type": "dagger_rounds", "params": {"rounds": ["not/there"]}},
+        validation={},
+    )
+    assert toy.train("--dry_run") == 0, toy.log.read_text()
+    assert "no data yet" in toy.log.read_text()
 
 
 def test_a_dry_run_builds_the_optimizer_too(toy):
