@@ -119,8 +119,8 @@ class Loss(ABC):
 class OptimizerView(Protocol):
     """What ``Policy.after_step`` may do to the optimizer."""
 
-    def reset_rows(self, parameter: nn.Parameter, rows: Tensor) -> None:
-        """Forget the optimizer's memory (moments) of these rows of ``parameter``."""
+    def copy_rows(self, parameter: nn.Parameter, rows: Tensor, source: Tensor) -> None:
+        """Give ``rows`` of ``parameter`` the optimizer's memory (moments) of rows ``source``."""
         ...
 
 
@@ -238,13 +238,20 @@ class OptimizerPlugin(ABC):
         """Return the averaged value of each parameter as new tensors, leaving the raw ones."""
         return {}
 
-    def reset_rows(
-        self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor
+    def copy_rows(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameter: nn.Parameter,
+        rows: Tensor,
+        source: Tensor,
     ) -> None:
-        """Forget what the optimizer knows of rows of ``parameter``, which were put elsewhere."""
+        """Let what the optimizer knows of rows ``source`` hold for ``rows``, which were put there.
+
+        Without a second moment, and that late in training, their first steps would be too long.
+        """
         for value in optimizer.state[parameter].values():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value[rows] = 0.0
+                value[rows] = value[source]
 
 
 class Dataset(ABC):

@@ -17,6 +17,25 @@ def masked_mean(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     return total / weight.clamp(min=1), weight
 
 
+def row_mean(values_b: Tensor, valid_bh: Tensor) -> Tensor:
+    """Return the mean of one value a sample, which counts as often as its chunk has valid steps.
+
+    So do the losses of steps, and the loop weighs ranks and accumulated batches by these: the mean
+    over all samples is the same however they are dealt out.
+    """
+    return masked_mean(values_b[:, None].expand(valid_bh.shape), valid_bh)[0]
+
+
+def hide_padding(action_bha: Tensor, is_pad_bh: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the chunks with fresh noise in padded steps, where the last action is repeated.
+
+    A decoder whose steps look at each other would read the answer there, which it cannot when it
+    acts.
+    """
+    noise = torch.randn(action_bha.shape, generator=generator, device=generator.device)
+    return torch.where(is_pad_bh[..., None], noise.to(action_bha), action_bha)
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return the tensor on a device; the host does not wait for the copy, nor for earlier work.
 

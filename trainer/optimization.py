@@ -18,7 +18,8 @@ def parameter_groups(
 ) -> list[dict[str, object]]:
     """Return one group a component and kind of parameter, and freeze what is to be frozen.
 
-    Biases, norms' scales and other parameters with fewer than two dimensions are not decayed.
+    Biases, norms' scales and other parameters with fewer than two dimensions are not decayed, nor
+    those that a module names in ``undecayed``: biases and scales of several experts at once.
     A group's ``weight_decay`` is None where the recipe's own applies.
     """
     groups: list[dict[str, object]] = []
@@ -27,8 +28,13 @@ def parameter_groups(
         if override.freeze:
             component.requires_grad_(False)
         trainable = [p for p in component.parameters() if p.requires_grad]
+        excused = {
+            id(getattr(module, name))
+            for module in component.modules()
+            for name in getattr(module, "undecayed", ())
+        }
         for decayed in (True, False):
-            parameters = [p for p in trainable if (p.ndim >= 2) == decayed]
+            parameters = [p for p in trainable if (p.ndim >= 2 and id(p) not in excused) == decayed]
             if parameters:
                 groups.append(
                     {
@@ -76,9 +82,9 @@ class NamedOptimizer:
             if id(p) in by_id
         }
 
-    def reset_rows(self, parameter: nn.Parameter, rows: Tensor) -> None:
-        """Forget what is known of these rows of ``parameter`` (codebook entries put elsewhere)."""
-        self.recipe.reset_rows(self.torch, parameter, rows)
+    def copy_rows(self, parameter: nn.Parameter, rows: Tensor, source: Tensor) -> None:
+        """Let what is known of rows ``source`` hold for ``rows`` (codebook entries put there)."""
+        self.recipe.copy_rows(self.torch, parameter, rows, source)
 
     def state_dict(self) -> OptimizerState:
         """Return the state keyed by parameter name."""

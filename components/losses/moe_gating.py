@@ -19,8 +19,8 @@ def load_balance(weight_be: Tensor, probability_be: Tensor) -> Tensor:
 
 
 def z_loss(logit_be: Tensor) -> Tensor:
-    """Return the mean of (log Σ_e exp logit_e)².
+    """Return (log Σ_e exp logit_e)² of each sample (B,).
 
     Source: Zoph et al., ST-MoE, 2022, eq. 5.
     """
-    return torch.logsumexp(logit_be, dim=-1).square().mean()
+    return torch.logsumexp(logit_be, dim=-1).square()

@@ -16,6 +16,7 @@ from flow_matching.solver import ODESolver
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from trainer.ops import hide_padding
 from trainer.schema import Strict
 
 SolverName = Literal["euler", "midpoint", "dopri5"]
@@ -38,11 +39,13 @@ class Flow(Strict):
     time_cutoff: Annotated[float, Field(gt=0, le=1)] = 0.999
     """Largest training time."""
 
-    def draw(self, action_bha: Tensor, generator: torch.Generator) -> PathSample:
+    def draw(self, action_bha: Tensor, is_pad_bh: Tensor, generator: torch.Generator) -> PathSample:
         """Return ``x_t``, ``dx_t`` (B, H, A) and ``t`` (B,): what a training step learns from.
 
-        ``x_t`` = (1 - t) · noise + t · action, ``dx_t`` = action - noise, with fresh noise ``x_0``.
+        ``x_t`` = (1 - t) · noise + t · action, ``dx_t`` = action - noise, with fresh noise ``x_0``;
+        padded steps go from noise to other noise (see ``hide_padding``).
         """
+        action_bha = hide_padding(action_bha, is_pad_bh, generator)
         time_b = beta_times(
             len(action_bha), self.time_beta, self.time_cutoff, generator, action_bha.device
         )

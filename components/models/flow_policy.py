@@ -60,7 +60,7 @@ class FlowPolicy(Policy):
         self, tokens_bnd: Tensor, batch: Batch, generator: torch.Generator
     ) -> LossOutput:
         """Return the masked loss of the velocity, for a batch in normalised units."""
-        sample = self.flow.draw(batch[ACTION], generator)
+        sample = self.flow.draw(batch[ACTION], batch[ACTION_IS_PAD], generator)
         velocity_bha = self._velocity(tokens_bnd)(sample.x_t, sample.t)
         return self.loss(velocity_bha, sample.dx_t, ~batch[ACTION_IS_PAD])
 

@@ -55,9 +55,20 @@ class LatentEncoder(nn.Module):
         self.encoder = Encoder(dim, layers, heads, feedforward, dropout)
         self.head = nn.Linear(dim, latent)
 
-    def forward(self, memory_bnd: Tensor, action_bha: Tensor | None = None) -> Tensor:
-        """Return the latent (B, L) of observation tokens and, for a posterior, the chunk."""
+    def forward(
+        self,
+        memory_bnd: Tensor,
+        action_bha: Tensor | None = None,
+        is_pad_bh: Tensor | None = None,
+    ) -> Tensor:
+        """Return the latent (B, L) of observation tokens and, for a posterior, the chunk.
+
+        Of a padded step only is seen that it is there.
+        """
         tokens = [self.summary.expand(len(memory_bnd), -1, -1), self.observe(memory_bnd)]
         if action_bha is not None:
-            tokens.append(self.embed(action_bha) + self.positions)
+            embedded_bhd = self.embed(action_bha)
+            if is_pad_bh is not None:
+                embedded_bhd = embedded_bhd.masked_fill(is_pad_bh[..., None], 0.0)
+            tokens.append(embedded_bhd + self.positions)
         return self.head(self.encoder(torch.cat(tokens, dim=1))[:, 0])

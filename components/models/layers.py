@@ -36,6 +36,8 @@ class ExpertLinear(nn.Module):
         bias: Whether there is one.
     """
 
+    undecayed = ("bias",)
+
     def __init__(self, inputs: int, outputs: int, experts: int, *, bias: bool = True) -> None:
         super().__init__()
         bound = 1 / math.sqrt(inputs)
@@ -61,6 +63,8 @@ class ExpertNorm(nn.Module):
         dim: D.
         experts: E.
     """
+
+    undecayed = ("weight", "bias")
 
     def __init__(self, dim: int, experts: int) -> None:
         super().__init__()

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from trainer.registry import models
 
-ResetRows = Callable[[nn.Parameter, Tensor], None]
-"""Forgets the optimizer's moments of rows of a parameter."""
+CopyRows = Callable[[nn.Parameter, Tensor, Tensor], None]
+"""Gives rows of a parameter the optimizer's moments of other ones."""
 
 _TINY = 1e-8
 _JITTER = 0.01
@@ -84,7 +84,7 @@ class NSVQCodebook(nn.Module):
         return Quantized(latent_bl + length_b1 * direction, index_b, error_b)
 
     @torch.no_grad()
-    def replace_dead(self, step: int, reset_rows: ResetRows) -> None:
+    def replace_dead(self, step: int, copy_rows: CopyRows) -> None:
         """Move dead codes to chosen ones, after the step with this zero-based index.
 
         All ranks do the same: their counts are summed, and chance comes from the step alone.
@@ -102,9 +102,10 @@ class NSVQCodebook(nn.Module):
             (share_k * ~dead_k).cpu(), len(dead), replacement=True, generator=generator
         )
         jitter = torch.randn(len(dead), self.codes.shape[1], generator=generator).to(self.codes)
-        found = self.codes[chosen.to(dead.device)]
+        chosen = chosen.to(dead.device)
+        found = self.codes[chosen]
         self.codes[dead] = found + _JITTER * found.norm(dim=-1, keepdim=True) * jitter
-        reset_rows(self.codes, dead)
+        copy_rows(self.codes, dead, chosen)
 
     @torch.no_grad()
     def _count(self, index_b: Tensor) -> None:

@@ -84,10 +84,14 @@ class ScheduleFreeRAdam(OptimizerPlugin):
         return average
 
     @torch.no_grad()
-    def reset_rows(
-        self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor
+    def copy_rows(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameter: nn.Parameter,
+        rows: Tensor,
+        source: Tensor,
     ) -> None:
-        """Forget the moments of these rows, and have z and the average begin where they are."""
-        super().reset_rows(optimizer, parameter, rows)
+        """Copy the moments, and have z and the average of these rows begin where they are."""
+        super().copy_rows(optimizer, parameter, rows, source)
         if "z" in (state := optimizer.state[parameter]):
             state["z"][rows] = parameter[rows]

@@ -25,7 +25,7 @@ from trainer.interfaces import (
     Progress,
     State,
 )
-from trainer.ops import masked_mean
+from trainer.ops import row_mean
 from trainer.registry import policies
 
 
@@ -90,8 +90,7 @@ class ACT(Policy):
         latent_bz = latent.sample(progress.generator)
         chunk_bha = self.decoder(self.observer(batch), latent_bz)
         reconstruction = self.loss(chunk_bha, action_bha, ~is_pad_bh)
-        kl_bh = latent.divergence()[:, None].expand(is_pad_bh.shape)
-        kl, _ = masked_mean(kl_bh, ~is_pad_bh)
+        kl = row_mean(latent.divergence(), ~is_pad_bh)
         return LossOutput(
             reconstruction.loss + self.kl_weight * kl,
             reconstruction.weight,

@@ -33,7 +33,7 @@ from trainer.interfaces import (
     Progress,
     State,
 )
-from trainer.ops import randn_rows
+from trainer.ops import randn_rows, row_mean
 from trainer.registry import policies
 
 _GUIDANCE_SWEEP = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -112,21 +112,22 @@ class CFGVQVAEFlowMatching(Policy):
         """Return the velocity's masked loss, the commitment's and the prior's."""
         batch = self.normalizer.normalize(batch)
         generator = progress.generator
-        tokens_bnd = self.observer(batch)
-        quantized = self.codebook(self.latent.posterior(tokens_bnd, batch[ACTION]), generator)
+        tokens_bnd, valid_bh = self.observer(batch), ~batch[ACTION_IS_PAD]
+        seen = tokens_bnd, batch[ACTION], batch[ACTION_IS_PAD]
+        quantized = self.codebook(self.latent.posterior(*seen), generator)
         share = self.drop * min(1.0, progress.step / max(1, self.drop_steps))
         drawn_b = torch.rand(len(tokens_bnd), generator=generator, device=generator.device)
         dropped_b = (drawn_b < share).to(tokens_bnd.device)
         memory_bnd = self.latent.remembered(tokens_bnd, quantized.latent_bl, dropped_b)
-        sample = self.flow.draw(batch[ACTION], generator)
+        sample = self.flow.draw(batch[ACTION], batch[ACTION_IS_PAD], generator)
         velocity_bha = self._velocity(memory_bnd)(sample.x_t, sample.t)
-        output = self.loss(velocity_bha, sample.dx_t, ~batch[ACTION_IS_PAD])
+        output = self.loss(velocity_bha, sample.dx_t, valid_bh)
         with torch.no_grad():
             target = component(self.components, "posterior_target", LatentEncoder)
-            code_b = self.codebook(target(tokens_bnd, batch[ACTION])).index_b
+            code_b = self.codebook(target(*seen)).index_b
         logit_bk = self.latent.prior(tokens_bnd).float()
-        prior = F.cross_entropy(logit_bk, code_b)
-        commitment = quantized.error_b.mean()
+        prior = row_mean(F.cross_entropy(logit_bk, code_b, reduction="none"), valid_bh)
+        commitment = row_mean(quantized.error_b, valid_bh)
         total = output.loss + self.commitment_weight * commitment + self.prior_weight * prior
         used_k = torch.zeros_like(logit_bk[0]).index_fill_(0, quantized.index_b, 1.0)
         metrics = {
@@ -153,7 +154,7 @@ class CFGVQVAEFlowMatching(Policy):
 
     def after_step(self, progress: Progress, optimizer: OptimizerView) -> None:
         """Move dead codes, and the posterior's moving average."""
-        self.codebook.replace_dead(progress.step, optimizer.reset_rows)
+        self.codebook.replace_dead(progress.step, optimizer.copy_rows)
         slow = tuple(self.components["posterior_target"].parameters())
         fast = tuple(self.latent.posterior.parameters())
         torch._foreach_lerp_(slow, fast, 1 - self.target_decay)
@@ -162,13 +163,13 @@ class CFGVQVAEFlowMatching(Policy):
         """Return how often each code is chosen, and what guidance does to the error."""
         batch = self.normalizer.normalize(batch)
         tokens_bnd, action_bha = self.observer(batch), batch[ACTION]
-        code_b = self.codebook(self.latent.posterior(tokens_bnd, action_bha)).index_b
+        is_pad_bh = batch[ACTION_IS_PAD]
+        code_b = self.codebook(self.latent.posterior(tokens_bnd, action_bha, is_pad_bh)).index_b
         usage_k = torch.bincount(code_b, minlength=len(self.codebook.codes)) / len(code_b)
         generator = torch.Generator().manual_seed(0)
         noise_bha = torch.randn(action_bha.shape, generator=generator).to(action_bha)
-        valid_bh = ~batch[ACTION_IS_PAD]
         errors = [
-            (self._act(tokens_bnd, code_b, noise_bha, weight) - action_bha)[valid_bh]
+            (self._act(tokens_bnd, code_b, noise_bha, weight) - action_bha)[~is_pad_bh]
             .square()
             .mean()
             for weight in _GUIDANCE_SWEEP

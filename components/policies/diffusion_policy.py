@@ -26,7 +26,7 @@ from trainer.interfaces import (
     Progress,
     State,
 )
-from trainer.ops import randn_rows
+from trainer.ops import hide_padding, randn_rows
 from trainer.registry import policies
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DiffusionPolicy(Policy):
             scaled by ``min_max``, none where they are unbounded.
 
     Raises:
-        ConfigError: More ``num_steps`` than ``train_steps``, components that do not fit, or
+        ConfigError: More ``num_steps`` than half of ``train_steps``, and not all, components that do not fit, or
             diffusers is not installed.
     """
 
@@ -79,8 +79,11 @@ class DiffusionPolicy(Policy):
         clip_sample: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
-        if num_steps > train_steps:
-            raise ConfigError(f"num_steps: expected at most {train_steps=}, got {num_steps}")
+        # DDIM goes by train_steps // num_steps levels: from above a half on it would leave out many.
+        if num_steps != train_steps and 2 * num_steps > train_steps:
+            raise ConfigError(
+                f"num_steps: expected {train_steps=} itself, or at most half of it, got {num_steps}"
+            )
         self.observer = Observer(components, interface, others=["action_decoder"])
         self.components = components
         self.loss = loss
@@ -99,8 +102,8 @@ class DiffusionPolicy(Policy):
     def compute_loss(self, batch: Batch, progress: Progress) -> LossOutput:
         """Return the masked loss of the prediction at a random noise level."""
         batch = self.normalizer.normalize(batch)
-        action_bha = batch[ACTION]
         generator = progress.generator
+        action_bha = hide_padding(batch[ACTION], batch[ACTION_IS_PAD], generator)
         timestep_b = torch.randint(
             self.train_steps, (len(action_bha),), generator=generator, device=generator.device
         ).to(action_bha.device)

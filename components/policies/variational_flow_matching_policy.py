@@ -31,7 +31,7 @@ from trainer.interfaces import (
     Progress,
     State,
 )
-from trainer.ops import randn_rows
+from trainer.ops import randn_rows, row_mean
 from trainer.registry import policies
 
 
@@ -114,18 +114,20 @@ class VariationalFlowMatchingPolicy(Policy):
         batch = self.normalizer.normalize(batch)
         generator = progress.generator
         tokens_bnd, valid_bh = self.observer(batch), ~batch[ACTION_IS_PAD]
-        posterior_bl = self.latent.posterior(tokens_bnd, batch[ACTION]).float()
+        posterior_bl = self.latent.posterior(
+            tokens_bnd, batch[ACTION], batch[ACTION_IS_PAD]
+        ).float()
         noise = torch.randn(posterior_bl.shape, generator=generator, device=generator.device)
         latent_bl = posterior_bl + self.latent_std * noise.to(posterior_bl)
         gating = self.gate(latent_bl, generator)
         velocity = self._velocity(self.latent.remembered(tokens_bnd, latent_bl), gating.weight_be)
-        sample = self.flow.draw(batch[ACTION], generator)
+        sample = self.flow.draw(batch[ACTION], batch[ACTION_IS_PAD], generator)
         output = self.loss(velocity(sample.x_t, sample.t), sample.dx_t, valid_bh)
         distance_bl = posterior_bl - self.latent.prior(tokens_bnd).float()
         terms = {
-            "prior": distance_bl.square().mean(),
+            "prior": row_mean(distance_bl.square().mean(dim=-1), valid_bh),
             "balance": load_balance(gating.weight_be, gating.probability_be),
-            "gate_z": z_loss(gating.logit_be),
+            "gate_z": row_mean(z_loss(gating.logit_be), valid_bh),
         }
         if self.weights["transport"]:
             predicted_bha = sample.x_0 + velocity(sample.x_0, torch.zeros_like(sample.t))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from components.models.layers import ExpertLinear, ExpertNorm
 from trainer.errors import CheckpointError
 from trainer.interfaces import OptimizerPlugin, Policy
 from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_groups
@@ -73,6 +74,16 @@ def test_only_matrices_are_decayed_and_overrides_apply_to_them():
     ]
 
 
+def test_biases_and_scales_of_several_experts_are_not_decayed_either():
+    policy = TwoLinears()
+    experts = nn.Sequential(ExpertLinear(3, 2, 4), ExpertNorm(2, 4))
+    policy.components = nn.ModuleDict({"experts": experts})
+    decayed, others = parameter_groups(policy, {})
+    assert [p.shape for p in decayed["params"]] == [(4, 3, 2)]
+    assert [p.shape for p in others["params"]] == [(4, 2), (4, 2), (4, 2)]
+    assert (decayed["weight_decay"], others["weight_decay"]) == (None, 0.0)
+
+
 def test_state_is_keyed_by_name_and_restores_the_same_steps():
     policy = TwoLinears()
     optimizer = NamedOptimizer(Adam(), policy, parameter_groups(policy, {}))
@@ -95,15 +106,18 @@ def test_a_state_of_other_parameters_is_refused():
         NamedOptimizer(Adam(), other, parameter_groups(other, {})).load_state_dict(saved)
 
 
-def test_resetting_rows_forgets_only_their_moments():
+def test_rows_that_were_put_where_others_are_take_their_moments():
     policy = TwoLinears()
     optimizer = NamedOptimizer(Adam(), policy, parameter_groups(policy, {}))
     descend(policy, optimizer, 2)
     weight = policy.components["head"].weight
-    optimizer.reset_rows(weight, torch.tensor([1]))
-    moments = optimizer.torch.state[weight]["exp_avg"]
-    assert (moments[1] == 0).all()
-    assert (moments[0] != 0).all()
+    for name in ("exp_avg", "exp_avg_sq"):
+        optimizer.torch.state[weight][name][1] = 7.0
+        before = optimizer.torch.state[weight][name].clone()
+        optimizer.copy_rows(weight, torch.tensor([1]), torch.tensor([0]))
+        after = optimizer.torch.state[weight][name]
+        assert torch.equal(after[1], before[0])
+        assert torch.equal(after[0], before[0])
     assert optimizer.torch.state[weight]["step"] == 2
 
 

@@ -10,6 +10,23 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def no_pad(action):
+    return torch.zeros(action.shape[:2], dtype=torch.bool)
+
+
+def test_of_a_padded_step_only_noise_is_seen():
+    action = torch.full((2000, 4, 2), 7.0)
+    is_pad = no_pad(action)
+    is_pad[:, 2:] = True
+    sample = Flow().draw(action, is_pad, seeded())
+    assert torch.equal(sample.x_1[:, :2], action[:, :2])
+    padded = sample.x_1[:, 2:]
+    assert padded.mean().item() == pytest.approx(0, abs=0.03)
+    assert padded.std().item() == pytest.approx(1, abs=0.03)
+    independent = torch.corrcoef(torch.stack([padded.flatten(), sample.x_0[:, 2:].flatten()]))
+    assert independent[0, 1].item() == pytest.approx(0, abs=0.03)
+
+
 def test_times_follow_the_beta_distribution_up_to_the_cutoff():
     times = beta_times(200_000, 1.5, 0.5, seeded(), torch.device("cpu")) / 0.5
     expected = torch.distributions.Beta(1.0, 1.5)
@@ -31,8 +48,9 @@ def test_times_are_the_inverse_of_the_distribution_function():
 
 def test_path_is_straight_from_noise_to_action():
     action = torch.randn(3, 4, 2, generator=seeded(1))
-    sample = Flow(time_beta=2.0, time_cutoff=1.0).draw(action, seeded(2))
+    sample = Flow(time_beta=2.0, time_cutoff=1.0).draw(action, no_pad(action), seeded(2))
     generator = seeded(2)
+    torch.randn(3, 4, 2, generator=generator)  # for padded steps
     t = beta_times(3, 2.0, 1.0, generator, torch.device("cpu"))[:, None, None]
     noise = torch.randn(3, 4, 2, generator=generator)
     torch.testing.assert_close(sample.x_0, noise)

@@ -40,16 +40,16 @@ def test_gradients_reach_latents_and_chosen_codes():
     assert book.codes.grad.abs().sum(dim=1).gt(0).tolist() == [True, True, False]
 
 
-def test_codes_that_nothing_chooses_move_to_chosen_ones_and_lose_their_moments():
-    book, reset = codebook(), []
+def test_codes_that_nothing_chooses_move_to_chosen_ones_and_take_their_moments():
+    book, moved = codebook(), []
     for step in range(5):
         book(LATENT, generator())
-        book.replace_dead(step, lambda parameter, rows: reset.append((parameter, rows.tolist())))
-    assert len(reset) == 1
-    assert reset[0][0] is book.codes
-    assert reset[0][1] == [2]
-    distance = (book.codes[2] - book.codes[:2]).norm(dim=-1).min()
-    assert 0 <= distance < 1
+        book.replace_dead(step, lambda *arguments: moved.append(arguments))
+    [(parameter, rows, source)] = moved
+    assert parameter is book.codes
+    assert rows.tolist() == [2]
+    assert source.tolist() in ([0], [1])
+    assert 0 <= (book.codes[2] - book.codes[source]).norm() < 1
     assert book.codes[:2].tolist() == [[0, 0], [10, 0]]
     assert book.usage.tolist() == [0, 0, 0]
 
@@ -59,7 +59,7 @@ def test_codes_stay_where_it_is_too_late_or_too_early(late):
     book = codebook(**late)
     for step in range(5):
         book(LATENT, generator())
-        book.replace_dead(step, lambda parameter, rows: pytest.fail("nothing was due"))
+        book.replace_dead(step, lambda *_: pytest.fail("nothing was due"))
     assert book.usage.tolist() == [5, 5, 0]
 
 
@@ -76,7 +76,7 @@ def _use_other_codes_on_each_rank(rank):
     book.codes.data = torch.eye(4, 2) * 10 - 5 * torch.arange(4.0)[:, None]
     for step in range(5):
         book(book.codes.detach()[[rank]], generator(seed=rank))  # ranks 0 and 1, codes 0 and 1
-        book.replace_dead(step, lambda parameter, rows: None)
+        book.replace_dead(step, lambda *_: None)
     return book.codes.detach()
 
 

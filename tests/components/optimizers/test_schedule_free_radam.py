@@ -77,9 +77,12 @@ def test_rows_that_were_put_elsewhere_are_averaged_from_where_they_are():
     before = recipe.averaged(optimizer)[weight]
     with torch.no_grad():
         weight[rows] = 7.0
-    recipe.reset_rows(optimizer, weight, rows)
+    source = torch.tensor([0, 2])
+    recipe.copy_rows(optimizer, weight, rows, source)
     after = recipe.averaged(optimizer)[weight]
     assert torch.equal(after[rows], torch.full((2, 3), 7.0))
     others = [0, 2, 3, 5, 6, 7]
     assert torch.equal(after[others], before[others])
-    assert not optimizer.state[weight]["exp_avg_sq"][rows].any()
+    moments = optimizer.state[weight]["exp_avg_sq"]
+    assert torch.equal(moments[rows], moments[source])
+    assert moments[rows].all()

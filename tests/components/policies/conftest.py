@@ -225,9 +225,9 @@ def generators():
 
 
 class _Rows:
-    """Resets nothing: this optimizer is thrown away."""
+    """Copies nothing: this optimizer is thrown away."""
 
-    def reset_rows(self, parameter, rows):
+    def copy_rows(self, parameter, rows, source):
         return
 
 

@@ -35,10 +35,12 @@ def test_loss_is_the_masked_error_of_the_prediction_by_hand(diffusion, batch, pr
     output = policy(batch, progress(4))
 
     generator = torch.Generator().manual_seed(4)
+    hidden = torch.randn(batch[ACTION].shape, generator=generator)
+    action = torch.where(batch[ACTION_IS_PAD][..., None], hidden, batch[ACTION])
     timestep = torch.randint(20, (8,), generator=generator)
     noise = torch.randn(batch[ACTION].shape, generator=generator)
     share = signal_shares(20)[timestep][:, None, None]
-    noisy = share.sqrt() * batch[ACTION] + (1 - share).sqrt() * noise
+    noisy = share.sqrt() * action + (1 - share).sqrt() * noise
     target = {
         "epsilon": noise,
         "sample": batch[ACTION],
@@ -131,9 +133,11 @@ def test_decoder_that_does_not_fit_the_interface_is_refused(diffusion, change, c
         type(policy)(policy.components, Interface(**sizes), policy.loss)
 
 
-def test_more_steps_in_acting_than_in_training_are_refused(diffusion):
-    with pytest.raises(ConfigError, match="num_steps: expected at most train_steps=10, got 11"):
-        diffusion(train_steps=10, num_steps=11)
+@pytest.mark.parametrize("num_steps", [6, 11])
+def test_steps_that_ddim_cannot_walk_are_refused(diffusion, num_steps):
+    expected = f"expected train_steps=10 itself, or at most half of it, got {num_steps}"
+    with pytest.raises(ConfigError, match=expected):
+        diffusion(train_steps=10, num_steps=num_steps)
 
 
 def test_unknown_prediction_type_is_refused_before_anything_is_built():

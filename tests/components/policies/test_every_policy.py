@@ -39,6 +39,27 @@ def test_loss_is_a_mean_over_the_valid_elements(policy, batch):
     assert policy(flipped, progress()).loss != output.loss
 
 
+def test_what_stands_in_padded_steps_changes_nothing(policy, batch):
+    if isinstance(policy, VariationalFlowMatchingPolicy):
+        policy.weights["transport"] = 0.0  # it compares whole chunks, outside the network
+    padded = batch[ACTION_IS_PAD][..., None]
+    assert padded.any()
+    other = batch | {ACTION: torch.where(padded, batch[ACTION] + 3.0, batch[ACTION])}
+    assert torch.equal(policy(batch, progress()).loss, policy(other, progress()).loss)
+
+
+def test_terms_without_noise_are_the_same_however_samples_are_dealt_out(policy, batch):
+    rows = (torch.arange(4), torch.arange(4, 8))  # of which the second ones are padded
+    whole, *parts = (
+        policy({key: value[each] for key, value in batch.items()}, progress())
+        for each in (torch.arange(8), *rows)
+    )
+    assert parts[0].weight > parts[1].weight
+    for name in {"prior", "commitment"} & set(whole.metrics):
+        dealt = sum(p.weight * p.metrics[name] for p in parts) / whole.weight
+        torch.testing.assert_close(dealt, whole.metrics[name], rtol=1e-5, atol=1e-6)
+
+
 def test_randomness_comes_from_the_given_generators_alone(policy, batch, generators):
     before = torch.get_rng_state()
     losses = [policy(batch, progress(seed=5)).loss for _ in range(2)]

@@ -13,11 +13,13 @@ def test_loss_is_the_masked_velocity_error_by_hand(flow, batch):
     output = policy(batch, Progress(0, 1, torch.Generator().manual_seed(4)))
 
     generator = torch.Generator().manual_seed(4)
+    hidden = torch.randn(batch[ACTION].shape, generator=generator)
+    action = torch.where(batch[ACTION_IS_PAD][..., None], hidden, batch[ACTION])
     time = 0.9 * (1 - (1 - torch.rand(8, generator=generator)) ** (2 / 3))
     noise = torch.randn(batch[ACTION].shape, generator=generator)
     t = time[:, None, None]
     memory = policy.decoder.remember(policy.observer(batch))
-    velocity = policy.decoder((1 - t) * noise + t * batch[ACTION], time, memory)
+    velocity = policy.decoder((1 - t) * noise + t * action, time, memory)
     error = (velocity - (batch[ACTION] - noise)).square()[~batch[ACTION_IS_PAD]]
     torch.testing.assert_close(output.loss, error.mean())
 
