@@ -59,6 +59,11 @@ class Checkpoint:
     manifest: Mapping[str, object]
 
     @property
+    def progress(self) -> tuple[int, int]:
+        """Epochs and steps: what orders a run's checkpoints, on however many ranks it went on."""
+        return self.epoch, self.step
+
+    @property
     def weights_sha256(self) -> str:
         """The hash of the acting weights' file hashes: names this policy in the data it made."""
         return str(self.manifest["weights_sha256"])
@@ -205,13 +210,13 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def checkpoints_of(save_dir: Path) -> list[Checkpoint]:
-    """Return the complete checkpoints in ``save_dir``, unverified, the largest step first."""
+    """Return the complete checkpoints in ``save_dir``, unverified, the newest one first."""
     found = [_read_manifest(folder) for folder in _folders(save_dir)]
-    return sorted(found, key=lambda c: c.step, reverse=True)
+    return sorted(found, key=lambda c: c.progress, reverse=True)
 
 
 def newest_checkpoint(save_dir: Path) -> Checkpoint | None:
-    """Return the complete checkpoint with the largest step in ``save_dir``, unverified."""
+    """Return the newest complete checkpoint in ``save_dir``, unverified."""
     return next(iter(checkpoints_of(save_dir)), None)
 
 
@@ -279,7 +284,7 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
         if checkpoint.folder not in keep:
             _delete(checkpoint.folder)
     interrupt = save_dir / INTERRUPT
-    if epochs and interrupt.exists() and _read_manifest(interrupt).step <= epochs[-1].step:
+    if epochs and interrupt.exists() and _read_manifest(interrupt).progress <= epochs[-1].progress:
         _delete(interrupt)
 
 

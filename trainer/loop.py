@@ -16,6 +16,7 @@ from tqdm import tqdm
 from trainer.build import Run
 from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints, save_checkpoint
 from trainer.distributed import Ranks
+from trainer.errors import CheckpointError
 from trainer.guard import GradientGuard
 from trainer.interfaces import ACTION, Batch, LossOutput, Progress
 from trainer.memory import keep_freed_memory
@@ -24,7 +25,7 @@ from trainer.ops import to_device
 from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_groups
 from trainer.progress import progress_bar
 from trainer.review import Reviewer
-from trainer.sampling import SampleOrder
+from trainer.sampling import SampleOrder, steps_per_pass
 from trainer.seeding import stream_seed
 from trainer.snapshot import TrainedState
 from trainer.stopping import Interrupted, StopRequest
@@ -280,7 +281,7 @@ class TrainLoop:
     def save(self, name: str, epoch: int, attachments: Sequence[Path] = ()) -> None:
         """Write a checkpoint, into which ``attachments`` move; every rank must call this."""
         self.guard.check(self.save_dir)
-        training_state = self.state.capture(self.step, self.step * self.order.global_batch)
+        training_state = self.state.capture(self.step, len(self.run.training_samples))
         if self.ranks.is_main:
             save_checkpoint(
                 self.run.save_dir,
@@ -294,8 +295,26 @@ class TrainLoop:
             )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where ``checkpoint`` was saved."""
-        self.step = self.state.restore(checkpoint)
+        """Go on exactly where ``checkpoint`` was saved.
+
+        On another number of ranks a run of so many epochs goes on after as many passes over the
+        data, which are not as many steps.
+
+        Raises:
+            CheckpointError: There are now other data to train on.
+        """
+        state = self.state.restore(checkpoint)
+        samples, now = state["samples"], len(self.run.training_samples)
+        if samples != now:
+            raise CheckpointError(
+                f"{checkpoint.folder} was trained on {samples} samples, and there are {now} now: "
+                "put the data back, or train a new expN on them (train.load_dir warm-starts it)"
+            )
+        self.step = state["step"]
+        if self.config.epochs is not None:
+            of_a_rank = self.order.global_batch // self.ranks.world_size
+            before = steps_per_pass(samples, of_a_rank * len(state["rng"]))
+            self.step = self.step * self.steps_per_epoch // before
         self.resumed_from = checkpoint
 
 

@@ -101,7 +101,7 @@ def _checkpoint_to_resume(save_dir: Path, resume: str) -> Checkpoint | None:
             )
         return None
     chosen = resolve_checkpoint(Path(resume).expanduser())
-    if newest and newest.step > chosen.step:
+    if newest and newest.progress > chosen.progress:
         raise ConfigError(
             f"--resume {resume} is at step {chosen.step}, but {newest.folder} is at step "
             f"{newest.step} and would be overwritten; choose another folder with "

@@ -37,7 +37,7 @@ class SampleOrder:
         self.world_size = world_size
         self.seed = seed
         self.global_batch = batch_size * accumulate * world_size
-        self.steps_per_pass = max(1, len(samples) // self.global_batch)
+        self.steps_per_pass = steps_per_pass(len(samples), self.global_batch)
         self._cumulative = None if weights is None else np.cumsum(weights / weights.sum())
         self._pass_index = -1
         self._pass_order = np.empty(0, dtype=np.int64)
@@ -65,3 +65,8 @@ class SampleOrder:
         repeats = -(-needed // len(self.samples))
         order = np.concatenate([rng.permutation(len(self.samples)) for _ in range(repeats)])
         return self.samples[order[:needed]]
+
+
+def steps_per_pass(samples: int, global_batch: int) -> int:
+    """Return how many steps a pass over the samples takes: what does not fill one is dropped."""
+    return max(1, samples // global_batch)

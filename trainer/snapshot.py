@@ -29,6 +29,7 @@ class TrainingState(TypedDict):
     """The generators of each rank."""
     step: int
     samples: int
+    """How many there were to train on."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class TrainedState:
             "samples": samples,
         }
 
-    def restore(self, checkpoint: Checkpoint) -> int:
-        """Take over what ``checkpoint`` holds and return its step.
+    def restore(self, checkpoint: Checkpoint) -> TrainingState:
+        """Take over what ``checkpoint`` holds, and return its training state.
 
         On another number of ranks the run goes on, but not bit for bit; that is said aloud.
         """
@@ -91,7 +92,7 @@ class TrainedState:
                 len(state["rng"]),
                 self.ranks.world_size,
             )
-        return state["step"]
+        return state
 
     def _rng_state(self) -> dict[str, Tensor]:
         state = {"torch": torch.get_rng_state(), "noise": self.generator.get_state()}

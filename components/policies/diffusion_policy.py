@@ -62,8 +62,8 @@ class DiffusionPolicy(Policy):
             scaled by ``min_max``, none where they are unbounded.
 
     Raises:
-        ConfigError: More ``num_steps`` than half of ``train_steps``, and not all, components that do not fit, or
-            diffusers is not installed.
+        ConfigError: More ``num_steps`` than half of ``train_steps``, and not all of them;
+            components that do not fit; or diffusers is not installed.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class DiffusionPolicy(Policy):
         clip_sample: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
-        # DDIM goes by train_steps // num_steps levels: from above a half on it would leave out many.
+        # DDIM goes by train_steps // num_steps levels: above a half it would leave out many.
         if num_steps != train_steps and 2 * num_steps > train_steps:
             raise ConfigError(
                 f"num_steps: expected {train_steps=} itself, or at most half of it, got {num_steps}"

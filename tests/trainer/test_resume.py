@@ -197,6 +197,26 @@ def test_other_world_sizes_go_on_and_say_so(toy):
     assert toy.train() == 0
     assert toy.train("--set", "train.epochs=4", ranks=2) == 0, toy.log.read_text()
     assert "saved on 1 ranks and this run has 2" in toy.log.read_text()
+    steps = {
+        n: torch.load(toy.save_dir / f"epoch_{n}" / "training_state.pt", weights_only=True)["step"]
+        for n in (3, 4)
+    }
+    assert steps == {3: 24, 4: 16}  # eight steps a pass on one rank, four on two
+    assert toy.train("--set", "train.epochs=5") == 0, toy.log.read_text()
+    assert "epoch_4 (step 16)" in toy.log.read_text()
+    last = torch.load(toy.save_dir / "epoch_5" / "training_state.pt", weights_only=True)
+    assert last["step"] == 40
+
+
+def test_other_data_than_before_are_refused(toy):
+    assert toy.train() == 0
+    toy.edit(train__epochs=4)
+    plugin = toy.root / "fake.py"
+    plugin.write_text(plugin.read_text().replace("episodes: int = 8", "episodes: int = 9"))
+    assert toy.train() == 2
+    message = toy.log.read_text()
+    assert "was trained on 128 samples, and there are 144 now" in message
+    assert not (toy.save_dir / "epoch_4").exists()
 
 
 def test_a_second_training_in_the_same_folder_is_refused(toy):
