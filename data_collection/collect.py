@@ -146,10 +146,10 @@ def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
                     break
                 pool.submit(job)
             if not pool.outstanding:
-                _check_complete(config, len(records), tally.broken)
+                _check_complete(config, records.values(), tally.broken)
                 break
             outcomes = pool.outcomes(config.stale_timeout_s)
-            if not outcomes and _leaves_stragglers(config, len(records), pool.outstanding):
+            if not outcomes and _leaves_stragglers(config, records.values(), pool.outstanding):
                 break
             for outcome in outcomes:
                 tally.count(outcome)
@@ -184,9 +184,20 @@ class _Tally:
             self.failed += not outcome.record.attributes.success
 
 
-def _leaves_stragglers(config: CollectConfig, written: int, outstanding: int) -> bool:
+def enough_without_the_rest(config: CollectConfig, records: Collection[EpisodeRecord]) -> bool:
+    """Return whether ``min_completed`` of the episodes, or of the steps asked for, are there."""
+    if config.min_steps is not None:
+        steps = sum(record.length for record in records)
+        if steps >= config.min_completed * config.min_steps:
+            return True
+    return len(records) >= config.min_completed * config.episodes
+
+
+def _leaves_stragglers(
+    config: CollectConfig, records: Collection[EpisodeRecord], outstanding: int
+) -> bool:
     """Return whether the round goes on without jobs of which none has finished for long."""
-    enough = written >= config.min_completed * config.episodes
+    enough, written = enough_without_the_rest(config, records), len(records)
     _log.warning(
         "no rollout has finished for %g s, %d are under way; %s",
         config.stale_timeout_s,
@@ -220,10 +231,12 @@ def _too_few(
     return len(records) + outstanding < config.episodes
 
 
-def _check_complete(config: CollectConfig, written: int, broken: Sequence[str]) -> None:
+def _check_complete(
+    config: CollectConfig, records: Collection[EpisodeRecord], broken: Sequence[str]
+) -> None:
     """Raise UserError when too few episodes are there and no attempt is left."""
-    names = ", ".join(broken)
-    if broken and written >= config.min_completed * config.episodes:
+    names, written = ", ".join(broken), len(records)
+    if broken and enough_without_the_rest(config, records):
         _log.warning(
             "%d of %d episodes are complete, the round goes on without these, which broke down: %s",
             written,

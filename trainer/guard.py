@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trainer.errors import UserError
+from trainer.files import write_text_atomically
 from trainer.interfaces import Policy
 
 
 class TrainingDivergedError(UserError):
     """The loss or a gradient became NaN or infinite."""
+
+
+DIVERGED = "diverged.txt"
+"""In the folder of a run whose newest training diverged: what was said then."""
 
 
 class GradientGuard:
@@ -88,3 +95,17 @@ class GradientGuard:
             "a smaller train.clip_grad_norm, or precision: fp32, and look for extreme values with "
             "python -m data_collection.show ROUND"
         )
+
+
+@contextmanager
+def diverging_is_noted(save_dir: Path, *, is_main: bool) -> Iterator[None]:
+    """Leave a note in the run's folder when training diverges: exit codes get lost on the way."""
+    note = save_dir / DIVERGED
+    if is_main:
+        note.unlink(missing_ok=True)
+    try:
+        yield
+    except TrainingDivergedError as error:
+        if is_main:
+            write_text_atomically(note, f"{error}\n")
+        raise

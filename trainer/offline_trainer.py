@@ -24,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     from trainer.build import load_experiment
     from trainer.distributed import join_ranks
     from trainer.dry_run import dry_run
+    from trainer.guard import diverging_is_noted
     from trainer.resume import started_run
 
     experiment = load_experiment(args.train_config, args.set)
@@ -31,7 +32,10 @@ def main(arguments: Sequence[str]) -> int:
         if args.dry_run:
             dry_run(experiment, ranks.device)
             return 0
-        with started_run(experiment, ranks, args.resume) as loop:
+        with (
+            started_run(experiment, ranks, args.resume) as loop,
+            diverging_is_noted(loop.save_dir, is_main=ranks.is_main),
+        ):
             loop.train()
     return 0
 

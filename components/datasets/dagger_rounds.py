@@ -26,7 +26,7 @@ from components.datasets.fit import check_fits
 from components.datasets.round_weights import RoundWeights, sample_weights
 from components.datasets.rounds import merged_statistics, open_rounds, recorded_environment
 from components.datasets.row_sources import RowSource, open_sources
-from components.datasets.windows import make_windows
+from components.datasets.windows import longest_target, make_windows
 from data_collection.episodes import EpisodeError, SealedRound
 from trainer.errors import DataError
 from trainer.interfaces import (
@@ -225,11 +225,11 @@ class DaggerRounds(Dataset):
 
 
 def _check_chunk(rounds: Sequence[SealedRound], chunk: int) -> None:
-    longest = max(int(sealed.lengths.max()) for sealed in rounds)
+    longest = max(longest_target(sealed) for sealed in rounds)
     if chunk > longest:
         raise DataError(
-            f"interface.chunk is {chunk}, but the longest episode of the rounds has {longest} "
-            "steps; choose a chunk that fits"
+            f"interface.chunk is {chunk}, but the longest episode or label of the rounds has "
+            f"{longest} steps; choose a chunk that fits"
         )
 
 

@@ -125,6 +125,12 @@ def has_labels(sealed: SealedRound) -> bool:
     return LABEL_CHUNK in sealed.keys
 
 
+def longest_target(sealed: SealedRound) -> int:
+    """Return the steps of a round's longest episode, or of its label chunks if they have more."""
+    longest = int(sealed.lengths.max())
+    return max(longest, sealed.extents(LABEL_CHUNK).row_shape[0]) if has_labels(sealed) else longest
+
+
 def label_rows(sealed: SealedRound) -> int:
     """Return the number of action rows in all label chunks of a round."""
     extents = sealed.extents(LABEL_CHUNK)

@@ -28,10 +28,10 @@ from trainer.config import (
     load_component_config,
     load_config,
 )
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, UserError
 from trainer.evaluate import Evaluation, evaluate
 from trainer.files import write_text_atomically
-from trainer.guard import TrainingDivergedError
+from trainer.guard import DIVERGED
 from trainer.registry import load_plugins
 from trainer.schema import ComponentSpec, EvaluationConfig, PlanningConfig, RolloutConfig
 from trainer.signature import check_spec
@@ -111,8 +111,11 @@ class DaggerSteps:
         path = self._save_yaml(f"{index:03d}_train", self._rooted(tree.resolved))
         try:
             self.backend.train(path, train.nproc_per_node)
-        except TrainingDivergedError as error:
-            _log.warning("%s; the newest clean student takes its place", error)
+        except UserError:
+            note = save_dir / DIVERGED
+            if not note.exists():
+                raise
+            _log.warning("%s; the newest clean student takes its place", note.read_text().strip())
         return clean_student(save_dir, previous)
 
     def evaluate(self, index: int, student: SavedPolicy) -> tuple[Evaluation, list[Path]]:

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from data_collection.collect import collect_round
+from data_collection.collect import collect_round, enough_without_the_rest
 from data_collection.episodes import open_round, verify_round
 from data_collection.schema import CollectConfig
 from tests.support.toy_round import contents, write_round
@@ -71,6 +72,26 @@ def test_a_round_may_be_asked_for_by_its_steps(project):
     assert contents(one) == contents(many)
     lengths = open_round(one).lengths
     assert lengths.sum() >= 60 > lengths[:-1].sum()
+
+
+@dataclass
+class Recorded:
+    length: int
+
+
+@pytest.mark.parametrize(
+    ("lengths", "enough"), [([30, 29], False), ([30, 30], True), ([1] * 25, True)]
+)
+def test_the_rest_may_be_left_out_when_enough_steps_or_episodes_are_there(lengths, enough):
+    config = CollectConfig.model_validate(
+        {
+            **{"plugins": [], "save_dir": "x", "keep_failures": True, "min_completed": 0.5},
+            **{"environment": {"type": "any"}, "teacher": {"type": "any"}},
+            **{"episodes": 50, "min_steps": 120},
+        }
+    )
+    records = [Recorded(length) for length in lengths]
+    assert enough_without_the_rest(config, records) == enough
 
 
 def test_a_sealed_round_opens_and_says_where_it_came_from(project):

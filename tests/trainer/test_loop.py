@@ -78,6 +78,7 @@ def test_a_loss_that_turns_nan_stops_names_the_gradient_and_keeps_the_last_check
     assert "training diverged at step 10" in message
     assert "action_decoder" in message
     assert "the loss itself" in message
+    assert "training diverged at step 10" in (toy.save_dir / "diverged.txt").read_text()
     assert (toy.save_dir / "epoch_1").is_dir()
     assert not (toy.save_dir / "epoch_2").exists()
     for path in (toy.save_dir / "epoch_1").glob("*.pt"):

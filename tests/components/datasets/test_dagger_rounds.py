@@ -34,6 +34,20 @@ def two_rounds(record, episode):
     return ["a", "b"]
 
 
+def test_episodes_may_be_shorter_than_their_labels(tmp_path, interface, record, episode):
+    labels = {
+        "label__frame": np.array([0]),
+        "label__chunk": np.arange(4, dtype=np.float32).reshape(1, 4, 1),
+        "label__valid": np.ones((1, 4), bool),
+    }
+    record("short", episode([1, 1], [0, 0], **labels))
+    batch = DaggerRounds(interface, tmp_path, rounds=["short"]).__getitems__([0])
+    assert batch["action"].flatten().tolist() == [0, 1, 2, 3]
+    record("unlabelled", episode([1, 1], [0, 0]))
+    with pytest.raises(DataError, match=r"chunk is 4, but the longest episode or label .* has 2"):
+        DaggerRounds(interface, tmp_path, rounds=["unlabelled"])
+
+
 @pytest.mark.parametrize("cache", CACHES)
 def test_every_number_of_every_sample(tmp_path, interface, two_rounds, cache):
     dataset = DaggerRounds(interface, tmp_path, rounds=two_rounds, cache=cache)
