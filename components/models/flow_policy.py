@@ -35,6 +35,9 @@ class FlowPolicy(Policy):
         flow: Training times and solver.
     """
 
+    teaches_depth = False
+    """Whether there is a loss for a ``depth_stream`` that estimates."""
+
     def __init__(
         self,
         components: nn.ModuleDict,
@@ -44,7 +47,9 @@ class FlowPolicy(Policy):
         flow: Flow = DEFAULT_FLOW,
     ) -> None:
         super().__init__()
-        self.observer = Observer(components, interface, others=["action_decoder"])
+        self.observer = Observer(
+            components, interface, others=["action_decoder"], teaches_depth=self.teaches_depth
+        )
         self.components = components
         self.loss = loss
         self.flow = flow

@@ -47,13 +47,20 @@ class Observer:
         components: All components of the policy.
         interface: What the policy sees.
         others: Names of the components which do something else.
+        teaches_depth: Whether the policy has a loss for depth that is estimated.
 
     Raises:
-        ConfigError: A component is missing, surplus, or does not fit the cameras.
+        ConfigError: A component is missing, surplus, or does not fit the cameras; or nothing would
+            teach a ``depth_stream`` that has to learn.
     """
 
     def __init__(
-        self, components: nn.ModuleDict, interface: Interface, others: Sequence[str]
+        self,
+        components: nn.ModuleDict,
+        interface: Interface,
+        others: Sequence[str],
+        *,
+        teaches_depth: bool = False,
     ) -> None:
         self.components = components
         self._shared = "backbone" in components
@@ -71,7 +78,7 @@ class Observer:
             backbone = component(components, name, Backbone)
             check_fit(f"{name}.image ({camera})", backbone.image, interface.cameras[camera])
             self._check_tokens(name, backbone.tokens, backbone.token_dim)
-        self._check_optional(interface)
+        self._check_optional(interface, teaches_depth=teaches_depth)
 
     @property
     def encoder(self) -> ObservationEncoder:
@@ -137,8 +144,13 @@ class Observer:
         tokens = self.components[name](images_bochw.flatten(0, 1))
         return tokens.unflatten(0, images_bochw.shape[:2])
 
-    def _check_optional(self, interface: Interface) -> None:
+    def _check_optional(self, interface: Interface, *, teaches_depth: bool) -> None:
         if stream := self.depth_stream:
+            if stream.estimates and not teaches_depth:
+                raise ConfigError(
+                    "depth_stream: it has to learn depth, which this policy has no loss for; use "
+                    "policy vfp_single_expert, or a depth_stream that knows, such as depth_anything"
+                )
             if stream.camera not in interface.cameras:
                 raise ConfigError(
                     f"depth_stream.camera: there is no camera {stream.camera!r}"

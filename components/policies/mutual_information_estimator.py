@@ -76,6 +76,7 @@ class MutualInformationEstimator(Scorer):
         others = ["observation_embedder", "state_decoder", "chunk_embedder", "chunk_decoder"]
         others += ["picture_decoder"] if interface.cameras else []
         self.observer = Observer(components, interface, others)
+        self.needs = self.observer.needs
         self.components = components
         self.loss = loss
         self.neighbours = neighbours

@@ -26,6 +26,8 @@ class VFPSingleExpert(FlowPolicy):
         depth_weight: Weight of the depth's loss.
     """
 
+    teaches_depth = True
+
     def __init__(
         self,
         components: nn.ModuleDict,

@@ -26,8 +26,9 @@ def encoder(image_token_dim=24):
     return CameraEncoder(cameras=CAMERAS, image_token_dim=image_token_dim, **sizes)
 
 
-def observe(**components):
-    return Observer(nn.ModuleDict(components), INTERFACE, others=[])
+def observe(teaches_depth=True, **components):
+    parts = nn.ModuleDict(components)
+    return Observer(parts, INTERFACE, others=[], teaches_depth=teaches_depth)
 
 
 @pytest.fixture
@@ -122,6 +123,15 @@ def test_a_depth_stream_that_does_not_fit_is_refused():
             backbone=backbone(),
             depth_stream=FirstPixel(),
         )
+
+
+def test_depth_that_nothing_would_teach_is_refused():
+    parts = {"observation_encoder": embedder(), "backbone": backbone()}
+    with pytest.raises(ConfigError, match="this policy has no loss for"):
+        observe(**parts, depth_stream=FirstPixel(), teaches_depth=False)
+    knows = FirstPixel()
+    knows.estimates = False
+    observe(**parts, depth_stream=knows, teaches_depth=False)
 
 
 def test_a_task_embedding_adds_a_token_that_says_which_task_it_is(batch):
