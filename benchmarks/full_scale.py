@@ -29,7 +29,7 @@ from data_collection.collect import collect_round
 from data_collection.schema import CollectConfig
 from trainer.config import as_overrides, load_config
 from trainer.distributed import choose_device
-from trainer.evaluate import wilson_interval
+from trainer.evaluation import wilson_interval
 from trainer.interfaces import EVALUATION_SEED_START
 
 ROOT = Path(__file__).parents[1]

@@ -32,7 +32,7 @@ from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.distributed import choose_device
 from trainer.errors import ConfigError
-from trainer.evaluate import Evaluation
+from trainer.evaluation import Evaluation
 from trainer.files import locked_folder, write_text_atomically
 from trainer.registry import environments, load_plugins
 from trainer.signature import build

@@ -176,18 +176,10 @@ def build_run(
     load_plugins(BUILTIN_PLUGINS, experiment.root)
     load_plugins(config.plugins, experiment.root, experiment.under("plugins"))
     check_importable(config.evaluation.plugins if config.evaluation else [], experiment)
-    recipe = build(optimizers, config.train.optimizer, experiment.under("train", "optimizer"))
-    if recipe.averages_weights and config.train.ema_decay is not None:
-        raise ConfigError(
-            f"{experiment.at('train', 'ema_decay')}: {config.train.optimizer.type} averages the "
-            "weights itself; remove ema_decay or choose another optimizer"
-        )
-    specs = {
-        name: LocatedSpec(
-            (loaded := load_component_config(experiment, name, path)).config, loaded.under()
-        )
-        for name, path in config.model.component_config_paths.items()
-    }
+    if config.evaluation:
+        check_planning(config.evaluation, config.interface.chunk, experiment.at("evaluation"))
+    recipe = _recipe(experiment)
+    specs = _model_specs(experiment)
     check_optims(experiment)
     for spec in config.logging:
         loggers.get(spec.type)  # they open files, so they are built only when training starts
@@ -208,18 +200,10 @@ def build_run(
     if not resuming and isinstance(policy.normalizer, AffineNormalizer):
         warn_when_clipped(policy.normalizer, dataset)
     environment = _environment(experiment, dataset)
-    if config.evaluation:
-        check_planning(config.evaluation, config.interface.chunk, experiment.at("evaluation"))
+    held_out = np.zeros(len(dataset), bool)
     if has_own_data:
         check_evaluation(policy, environment, experiment)
-    held_out = np.zeros(len(dataset), bool)
-    if has_own_data and config.validation is not None:
-        held_out = held_out_samples(
-            dataset.episode_of_sample(),
-            config.validation.fraction,
-            stream_seed(config.seed, "validation_split"),
-            experiment.at("validation", "fraction"),
-        )
+        held_out = _held_out(dataset, experiment)
     weights = dataset.sample_weights()
     return Run(
         experiment=experiment,
@@ -298,6 +282,36 @@ def build_loggers(run: Run, start_step: int) -> list[Logger]:
         build(loggers, spec, run.experiment.under("logging", i - 1), supplied)
         for i, spec in enumerate(specs)
     ]
+
+
+def _recipe(experiment: Experiment) -> OptimizerPlugin:
+    train = experiment.config.train
+    recipe = build(optimizers, train.optimizer, experiment.under("train", "optimizer"))
+    if recipe.averages_weights and train.ema_decay is not None:
+        raise ConfigError(
+            f"{experiment.at('train', 'ema_decay')}: {train.optimizer.type} averages the "
+            "weights itself; remove ema_decay or choose another optimizer"
+        )
+    return recipe
+
+
+def _model_specs(experiment: Experiment) -> dict[str, LocatedSpec]:
+    paths = experiment.config.model.component_config_paths
+    loaded = {n: load_component_config(experiment, n, path) for n, path in paths.items()}
+    return {name: LocatedSpec(each.config, each.under()) for name, each in loaded.items()}
+
+
+def _held_out(dataset: Dataset, experiment: Experiment) -> np.ndarray:
+    """Return which samples are for validation (len,) bool."""
+    validation, seed = experiment.config.validation, experiment.config.seed
+    if validation is None:
+        return np.zeros(len(dataset), bool)
+    return held_out_samples(
+        dataset.episode_of_sample(),
+        validation.fraction,
+        stream_seed(seed, "validation_split"),
+        experiment.at("validation", "fraction"),
+    )
 
 
 def _warm_start(experiment: Experiment) -> Checkpoint | None:

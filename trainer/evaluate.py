@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +25,7 @@ from trainer.config import load_config
 from trainer.distributed import choose_device
 from trainer.environment import EVALUATION_SEED_START, StepResult
 from trainer.errors import ConfigError
+from trainer.evaluation import Evaluation, summarize
 from trainer.files import write_text_atomically
 from trainer.interfaces import Interface, Policy
 from trainer.planner import PolicyPlanner
@@ -39,83 +38,6 @@ from trainer.video import write_video
 
 _log = logging.getLogger(__name__)
 _VIDEO_FPS = 20
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a policy did in ``episodes`` episodes."""
-
-    episodes: int
-    success_rate: float
-    success_interval: tuple[float, float]
-    mean_return: float
-    std_return: float
-    mean_length: float
-    seconds_per_decision: float
-    seconds: float
-    returns: tuple[float, ...] = ()
-    """Of each episode, in the order in which they ended."""
-    lengths: tuple[int, ...] = ()
-
-    def figures(self) -> dict[str, float]:
-        """Return the figures under the names they are logged by."""
-        low, high = self.success_interval
-        plain = {k: v for k, v in asdict(self).items() if not isinstance(v, tuple)}
-        plain |= {"success_low": low, "success_high": high}
-        return {f"evaluation/{name}": float(value) for name, value in plain.items()}
-
-    def to_json(self) -> str:
-        """Return the figures as JSON."""
-        return json.dumps(asdict(self), indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Evaluation:
-        """Return what ``to_json`` wrote."""
-        return cls.from_plain(json.loads(text))
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
-        """Return the figures of the mapping that ``to_json`` wrote."""
-        tuples = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
-        return cls(**{**plain, **tuples})
-
-    def __str__(self) -> str:
-        """Return one line for people."""
-        low, high = self.success_interval
-        return (
-            f"success {self.success_rate:.2f} (95 % interval {low:.2f} to {high:.2f}, "
-            f"{self.episodes} episodes), return {self.mean_return:.1f} ± {self.std_return:.1f}, "
-            f"length {self.mean_length:.0f}, {1e3 * self.seconds_per_decision:.1f} ms a decision"
-        )
-
-
-def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (95 % by default); Wilson (1927)."""
-    if trials == 0:
-        return 0.0, 1.0
-    rate, z2 = successes / trials, z * z
-    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = z * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def summarize(results: Sequence[EpisodeResult], seconds: float) -> Evaluation:
-    """Return the figures of finished episodes."""
-    returns = np.array([r.episode_return for r in results])
-    successes = sum(r.success for r in results)
-    decisions = sum(r.decisions for r in results)
-    return Evaluation(
-        episodes=len(results),
-        success_rate=successes / len(results),
-        success_interval=wilson_interval(successes, len(results)),
-        mean_return=float(returns.mean()),
-        std_return=float(returns.std()),
-        mean_length=float(np.mean([r.length for r in results])),
-        seconds_per_decision=sum(r.seconds_deciding for r in results) / max(decisions, 1),
-        seconds=seconds,
-        returns=tuple(returns.tolist()),
-        lengths=tuple(r.length for r in results),
-    )
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from data_collection.dagger.records import RoundRecord
-from trainer.evaluate import Evaluation
+from trainer.evaluation import Evaluation
 
 _TEACHER, _CLONING, _DAGGER, _OTHER = "#8a8f98", "#d97706", "#2563eb", "#c4b5fd"
 _ACTOR_COLOURS = {"expert": _TEACHER, "student": _DAGGER, "other": _OTHER}

@@ -13,7 +13,7 @@ from data_collection.collect import Timing
 from data_collection.episodes import SealedRound, open_round
 from data_collection.episodes.schema import ACTION_VALID, LABEL_VALID
 from trainer.checkpoint import Checkpoint
-from trainer.evaluate import Evaluation
+from trainer.evaluation import Evaluation
 from trainer.files import write_text_atomically
 
 

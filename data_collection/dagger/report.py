@@ -11,7 +11,7 @@ from data_collection.dagger import page, plots
 from data_collection.dagger.plots import Plot
 from data_collection.dagger.records import RoundRecord
 from data_collection.dagger.schema import DaggerConfig
-from trainer.evaluate import Evaluation
+from trainer.evaluation import Evaluation
 from trainer.files import write_text_atomically
 
 

@@ -29,7 +29,8 @@ from trainer.config import (
     load_config,
 )
 from trainer.errors import ConfigError, UserError
-from trainer.evaluate import Evaluation, evaluate
+from trainer.evaluate import evaluate
+from trainer.evaluation import Evaluation
 from trainer.files import write_text_atomically
 from trainer.guard import DIVERGED
 from trainer.registry import load_plugins

@@ -9,7 +9,7 @@ import numpy as np
 from data_collection.teachers import Teacher
 from trainer.environment import Environment
 from trainer.errors import ConfigError, UserError
-from trainer.evaluate import Evaluation, summarize
+from trainer.evaluation import Evaluation, summarize
 from trainer.rollout import RolloutHooks, RolloutJob, Slot, rollout
 
 

@@ -5,8 +5,7 @@ import pytest
 
 from tests.support.toy import make_toy
 from trainer import evaluate
-from trainer.evaluate import summarize, wilson_interval
-from trainer.rollout import EpisodeResult
+from trainer.errors import ConfigError
 
 SEED = 10_000_007
 STANDING = """
@@ -82,6 +81,20 @@ def test_the_experiment_says_how_many_episodes_and_from_which_seed(toy):
     assert (record["episodes"], record["seed"]) == (2, 5)
 
 
+def test_an_environment_of_a_plugin_that_is_not_loaded_says_how_to_load_it(toy, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("type: meta_world_elsewhere\n")
+    run = ["--checkpoint", str(toy.save_dir), "--environment", str(other)]
+    with pytest.raises(ConfigError, match="to this command plugins are named with --plugin"):
+        evaluate.main(run)
+
+
+def test_a_negative_number_of_videos_is_refused(toy, capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(["--checkpoint", str(toy.save_dir), "--video", "-1"])
+    assert "expected 0 or more, got -1" in capsys.readouterr().err
+
+
 def test_another_environment_leaves_what_was_found_in_the_first_alone(toy):
     run = ["--checkpoint", str(toy.save_dir), "--device", "cpu"]
     assert evaluate.main(run) == 0
@@ -96,37 +109,3 @@ def test_another_environment_leaves_what_was_found_in_the_first_alone(toy):
     assert record["returns"] == [6.0, 6.0, 6.0]
     folder = toy.save_dir / "videos" / "epoch_3_elsewhere"
     assert [path.name for path in folder.iterdir()] == ["episode_6_failure.mp4"]
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [
-        # R: prop.test(x, n, correct = FALSE)$conf.int
-        (95, 100, 0.8882495, 0.9784567),
-        (0, 20, 0.0, 0.1611252),
-        (20, 20, 0.8388748, 1.0),
-        (7, 10, 0.3967781, 0.8922087),
-    ],
-)
-def test_the_interval_is_wilsons(successes, trials, low, high):
-    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=2e-6)
-
-
-def test_without_trials_nothing_is_known():
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-
-
-def test_figures_are_those_of_the_episodes():
-    results = [
-        EpisodeResult("a", 1, 10, True, 4.0, 2, 0.02),
-        EpisodeResult("b", 2, 30, False, 8.0, 6, 0.06),
-    ]
-    evaluation = summarize(results, 3.0)
-    assert evaluation.success_rate == 0.5
-    assert evaluation.mean_return == 6.0
-    assert evaluation.std_return == 2.0
-    assert evaluation.mean_length == 20.0
-    assert evaluation.seconds_per_decision == pytest.approx(0.01)
-    figures = evaluation.figures()
-    assert figures["evaluation/success_rate"] == 0.5
-    assert 0 < figures["evaluation/success_low"] < 0.5 < figures["evaluation/success_high"] < 1

@@ -14,7 +14,7 @@ from data_collection.dagger.guard import (
 from data_collection.dagger.records import RoundRecord
 from trainer.checkpoint import open_checkpoint, save_checkpoint
 from trainer.errors import UserError
-from trainer.evaluate import Evaluation, wilson_interval
+from trainer.evaluation import Evaluation, wilson_interval
 
 
 def record(round, successes=5, mean_return=10.0, set_aside=False):

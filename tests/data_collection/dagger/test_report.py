@@ -11,7 +11,7 @@ from data_collection.dagger import plots
 from data_collection.dagger.records import RoundRecord
 from data_collection.dagger.report import headline, write_report
 from data_collection.dagger.schema import DaggerConfig
-from trainer.evaluate import Evaluation, wilson_interval
+from trainer.evaluation import Evaluation, wilson_interval
 from trainer.video import write_video
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
