@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_collection.collect import Timing
 from data_collection.episodes import SealedRound, open_round
-from data_collection.episodes.schema import ACTION_VALID, LABEL_VALID
+from data_collection.episodes.schema import ACTION_VALID, ACTOR, EXPERT, LABEL_VALID
 from trainer.checkpoint import Checkpoint
 from trainer.evaluation import Evaluation
 from trainer.files import write_text_atomically
@@ -33,7 +33,8 @@ class RoundRecord:
     labels: int
     """Labelled states of the round."""
     expert_queries: int
-    """Actions that the expert was asked for: a label chunk costs as many as it has steps."""
+    """Actions that the expert gave, as labels or to be executed; a label chunk is as many as it
+    has steps."""
     actors: dict[str, float]
     """Each actor's share of the round's steps."""
     evaluation: Evaluation
@@ -107,15 +108,18 @@ class RoundRecord:
 
 
 def _labels(sealed: SealedRound) -> tuple[int, int]:
-    """Return how many states have a label, and how many of the expert's actions that took.
+    """Return how many states have a label, and how many of the expert's actions the round took.
 
-    A chunk takes as many as it has steps, the present state's own among them.
+    A chunk takes as many as it has steps, the present state's own among them; an action that the
+    expert executed without being recorded as a label is one, too.
     """
-    labels = int(sealed.read_rows(ACTION_VALID).sum())
-    if LABEL_VALID not in sealed.keys:
-        return labels, labels
-    valid = sealed.read_rows(LABEL_VALID)
-    return labels, labels - len(valid) + int(valid.sum())
+    labelled = sealed.read_rows(ACTION_VALID)
+    labels, acted = int(labelled.sum()), sealed.read_rows(ACTOR) == EXPERT
+    queries = labels + int((acted & ~labelled).sum())
+    if LABEL_VALID in sealed.keys:
+        valid = sealed.read_rows(LABEL_VALID)
+        queries += int(valid.sum()) - len(valid)
+    return labels, queries
 
 
 class TimedSteps:
