@@ -216,6 +216,9 @@ def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
         # Whitened by its covariance the noise is standard normal, 4 numbers a step.
         squares = np.einsum("na,ab,nb->n", noise, np.linalg.inv(covariance), noise)
         assert squares.mean() == pytest.approx(4, abs=4 * np.sqrt(8 / len(noise)))
+    second = json.loads((tmp_path / "dart/rounds/001.json").read_text())
+    # The expert acts in all steps of two episodes of 24; six states have a chunk of 16 besides.
+    assert (second["labels"], second["expert_queries"]) == (6, 48 + 6 * 15)
 
 
 @pytest.mark.slow
