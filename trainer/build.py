@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from trainer.build_checks import (
+    check_best,
     check_evaluation,
     check_importable,
     check_needs,
@@ -185,6 +186,7 @@ def build_run(
         loggers.get(spec.type)  # they open files, so they are built only when training starts
     has_own_data = dataset is None
     if dataset is None:
+        check_best(experiment)
         dataset = build_dataset(experiment, experiment.root)
     resuming = statistics is not None
     start = None if resuming else _warm_start(experiment)

@@ -57,6 +57,27 @@ def check_planning(planning: PlanningConfig, chunk: int, where: str) -> None:
         raise ConfigError(f"{where}: {error}") from error
 
 
+def check_best(experiment: Experiment) -> None:
+    """Raise ConfigError when the best checkpoint is chosen by what nothing measures."""
+    config = experiment.config
+    best = config.train.checkpoints.best
+    measured = []
+    if config.evaluation and config.evaluation.every:
+        measured.append("evaluation/")
+    if config.validation:
+        measured.append("validation/")
+    if best and not best.metric.startswith(tuple(measured)):
+        expected = " or ".join(f"{kind}…" for kind in measured)
+        raise ConfigError(
+            f"{experiment.at('train', 'checkpoints', 'best')}: nothing measures {best.metric!r}; "
+            + (
+                f"expected {expected}"
+                if measured
+                else "set evaluation.every for evaluation/…, or validation for validation/…"
+            )
+        )
+
+
 def check_optims(experiment: Experiment) -> None:
     """Raise ConfigError when a component that does not exist is to be changed or optimised."""
     model = experiment.config.model

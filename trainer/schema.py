@@ -182,22 +182,3 @@ class ExperimentConfig(Strict):
     validation: ValidationConfig | None = None
     evaluation: EvaluationConfig | None = None
     logging: list[ComponentSpec] = [ComponentSpec(type="tensorboard")]
-
-    @model_validator(mode="after")
-    def _best_is_measured(self) -> ExperimentConfig:
-        best = self.train.checkpoints.best
-        measured = []
-        if self.evaluation and self.evaluation.every:
-            measured.append("evaluation/")
-        if self.validation:
-            measured.append("validation/")
-        if best and not best.metric.startswith(tuple(measured)):
-            raise ValueError(
-                f"train.checkpoints.best compares {best.metric!r}, which nothing measures: "
-                + (
-                    f"expected {' or '.join(f'{kind}…' for kind in measured)}"
-                    if measured
-                    else "set evaluation.every for evaluation/…, or validation for validation/…"
-                )
-            )
-        return self

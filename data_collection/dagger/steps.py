@@ -17,7 +17,7 @@ from data_collection.mixing import mixings
 from data_collection.schema import CollectConfig
 from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
-from trainer.build_checks import check_planning
+from trainer.build_checks import check_best, check_planning
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import (
     ROOT,
@@ -74,11 +74,17 @@ class DaggerSteps:
         """Look at what only later steps use, so that they need not stop hours from now.
 
         Raises:
-            ConfigError: A mixing that does not exist, or actions that cannot be planned so.
+            ConfigError: A mixing that does not exist, actions that cannot be planned so, or a best
+                checkpoint by figures that these trainings do not have.
         """
         at, phase2 = self.loaded.under("phase2", "mixing"), self.config.phase2
         check_spec(mixings, phase2.mixing, at, {"round": 1, "root": self.loaded.root})
-        chunk = self._chunk()
+        settings = self.config.train.set | {"evaluation": self._evaluation_of_training()}
+        experiment = load_experiment(
+            self.loaded.root / self.config.train.config, as_overrides(settings)
+        )
+        check_best(experiment)
+        chunk = experiment.config.interface.chunk
         check_planning(phase2, chunk, self.loaded.at("phase2"))
         check_planning(self.config.evaluation, chunk, self.loaded.at("evaluation"))
 

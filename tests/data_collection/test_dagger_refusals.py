@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from data_collection import dagger_runner
-from tests.support.dagger import arguments
+from tests.support.dagger import SETTINGS, arguments
 from trainer import checkpoint, evaluate, guard, loop
 from trainer.errors import CheckpointError, ConfigError, UserError
 
@@ -50,6 +50,13 @@ def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp
         (
             {"evaluation.temporal_ensembling": 0.1},
             r"evaluation: temporal_ensembling decides at every step",
+        ),
+        (
+            {
+                "train.set": SETTINGS["train.set"]
+                | {"train.checkpoints.best": {"metric": "evaluation/success_rate"}}
+            },
+            r"nothing measures 'evaluation/success_rate'",
         ),
         ({"environments_per_worker": 17}, r"17 needs a phase2\.inference_batch of at least"),
     ],

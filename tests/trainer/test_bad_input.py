@@ -34,7 +34,7 @@ def refused(toy, *arguments):
         ("validation.fraction=0.99", "of 8 episodes none is left for training"),
         (
             "train.checkpoints.best={metric: evaluation/success_rate}",
-            "'evaluation/success_rate', which nothing measures: set evaluation.every",
+            "nothing measures 'evaluation/success_rate'; set evaluation.every",
         ),
         (
             "evaluation={every: 1, execute_horizon: 99, environment: {type: none}}",

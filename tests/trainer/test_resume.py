@@ -212,10 +212,10 @@ def test_other_data_than_before_are_refused(toy):
     assert toy.train() == 0
     toy.edit(train__epochs=4)
     plugin = toy.root / "fake.py"
-    plugin.write_text(plugin.read_text().replace("episodes: int = 8", "episodes: int = 9"))
+    plugin.write_text(plugin.read_text().replace("episodes: int = 8", "episodes: int = 10"))
     assert toy.train() == 2
     message = toy.log.read_text()
-    assert "was trained on 128 samples, and there are 144 now" in message
+    assert "was trained on 128 samples, and there are 160 now" in message
     assert not (toy.save_dir / "epoch_4").exists()
 
 
