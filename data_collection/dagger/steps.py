@@ -79,10 +79,7 @@ class DaggerSteps:
         """
         at, phase2 = self.loaded.under("phase2", "mixing"), self.config.phase2
         check_spec(mixings, phase2.mixing, at, {"round": 1, "root": self.loaded.root})
-        settings = self.config.train.set | {"evaluation": self._evaluation_of_training()}
-        experiment = load_experiment(
-            self.loaded.root / self.config.train.config, as_overrides(settings)
-        )
+        experiment = self._experiment({"evaluation": self._evaluation_of_training()})
         check_best(experiment)
         chunk = experiment.config.interface.chunk
         check_planning(phase2, chunk, self.loaded.at("phase2"))
@@ -105,7 +102,6 @@ class DaggerSteps:
         train = self.config.train
         save_dir = self.folder / "train" / f"round_{index:03d}"
         settings: dict[str, object] = {
-            **train.set,
             "seed": self.config.seed,
             "train.save_dir": str(save_dir),
             "data.dataset.params.rounds": [str(self.data(i)) for i in range(index + 1)],
@@ -113,9 +109,9 @@ class DaggerSteps:
         }
         if previous is not None and train.start == "previous":
             settings["train.load_dir"] = str(previous.folder)
-        tree = load_experiment(self.loaded.root / train.config, as_overrides(settings))
-        self._refuse_other_training(tree)
-        path = self._save_yaml(f"{index:03d}_train", self._rooted(tree.resolved))
+        experiment = self._experiment(settings)
+        self._refuse_other_training(experiment)
+        path = self._save_yaml(f"{index:03d}_train", self._rooted(experiment.resolved))
         try:
             self.backend.train(path, train.nproc_per_node)
         except UserError:
@@ -256,9 +252,13 @@ class DaggerSteps:
 
     def _chunk(self) -> int:
         """Return the length of the student's action chunks."""
+        return self._experiment({}).config.interface.chunk
+
+    def _experiment(self, settings: Mapping[str, object]) -> Experiment:
+        """Return the experiment that is trained, with the user's overrides and then these."""
         train = self.config.train
-        experiment = load_experiment(self.loaded.root / train.config, as_overrides(train.set))
-        return experiment.config.interface.chunk
+        overrides = as_overrides({**train.set, **settings})
+        return load_experiment(self.loaded.root / train.config, overrides)
 
     def _rooted(self, tree: Mapping[str, object]) -> dict[str, object]:
         """Return what a YAML says, and to which project root its paths are relative."""
