@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, verified before they are read, found, pruned.
+"""Checkpoints: written atomically, verified before they are read, found.
 
 A checkpoint is a folder ``epoch_{N}`` (N completed epochs) or ``interrupt``:
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 import os
 import platform
 import re
@@ -33,16 +32,12 @@ from torch import Tensor
 
 from trainer.errors import CheckpointError
 from trainer.files import fsync_path, sha256_of, write_text_atomically
-from trainer.schema import CheckpointsConfig
-
-log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 TRAINING_STATE = "training_state.pt"
 INTERRUPT = "interrupt"
-_BEST = "best.json"
 _EPOCH = re.compile(r"epoch_(\d+)")
 _REPLACED = re.compile(r"\.(interrupt|epoch_\d+)\.replaced")
 
@@ -158,7 +153,7 @@ def _rename_into_place(temporary: Path, target: Path) -> Path:
     temporary.rename(target)
     fsync_path(target.parent)
     if replaced.exists():
-        _delete(replaced)
+        delete_checkpoint(replaced)
     return target
 
 
@@ -252,56 +247,8 @@ def leftovers(save_dir: Path) -> list[Path]:
     ]
 
 
-def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
-    """Delete the epochs that ``config`` does not keep, and interrupts that are behind them.
-
-    Where it says which ones to keep, the newest one stays besides; where it says nothing, all do.
-    While no epoch has the figure that the best one is chosen by, though they have others, none is
-    deleted, and that is said.
-    """
-    epochs = sorted(
-        (_read_manifest(f) for f in _folders(save_dir) if _EPOCH.fullmatch(f.name)),
-        key=lambda c: c.epoch,
-    )
-    newest = config.keep_last or (1 if config.keep_every or config.best else len(epochs))
-    keep = {c.folder for c in epochs[-newest:]}
-    if config.keep_every:
-        keep |= {c.folder for c in epochs if c.epoch % config.keep_every == 0}
-    if config.best and (best := _best(epochs, config)):
-        keep.add(best.folder)
-        note = {"checkpoint": best.folder.name, config.best.metric: _metric(best, config)}
-        write_text_atomically(save_dir / _BEST, json.dumps(note) + "\n")
-    figures = {name for epoch in epochs for name in epoch.metrics()}
-    if config.best and figures and config.best.metric not in figures:
-        log.warning(
-            "train.checkpoints.best: no checkpoint has the figure %r yet, so all are kept; "
-            "there are: %s",
-            config.best.metric,
-            ", ".join(sorted(figures)),
-        )
-        keep |= {c.folder for c in epochs}
-    for checkpoint in epochs:
-        if checkpoint.folder not in keep:
-            _delete(checkpoint.folder)
-    interrupt = save_dir / INTERRUPT
-    if epochs and interrupt.exists() and _read_manifest(interrupt).progress <= epochs[-1].progress:
-        _delete(interrupt)
-
-
-def _best(epochs: list[Checkpoint], config: CheckpointsConfig) -> Checkpoint | None:
-    sign = -1.0 if config.best and config.best.mode == "min" else 1.0
-    scored = [(value, c) for c in epochs if (value := _metric(c, config)) is not None]
-    return max(scored, key=lambda pair: sign * pair[0])[1] if scored else None
-
-
-def _metric(checkpoint: Checkpoint, config: CheckpointsConfig) -> float | None:
-    if config.best is None:
-        return None
-    return checkpoint.metrics().get(config.best.metric)
-
-
-def _delete(folder: Path) -> None:
-    # Renamed first: a crash half-way must not leave a checkpoint with missing files.
+def delete_checkpoint(folder: Path) -> None:
+    """Delete a checkpoint; a crash half-way leaves it whole, or out of sight of a resume."""
     doomed = folder.with_name(f".{folder.name}.deleted")
     shutil.rmtree(doomed, ignore_errors=True)
     folder.rename(doomed)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from trainer.build import Run
-from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints, save_checkpoint
+from trainer.checkpoint import INTERRUPT, Checkpoint, save_checkpoint
 from trainer.distributed import Ranks
 from trainer.errors import CheckpointError
 from trainer.guard import GradientGuard
@@ -24,6 +24,7 @@ from trainer.meter import Meter
 from trainer.ops import to_device
 from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_groups
 from trainer.progress import progress_bar
+from trainer.pruning import prune_checkpoints
 from trainer.review import Reviewer
 from trainer.sampling import SampleOrder, steps_per_pass
 from trainer.seeding import stream_seed

@@ -121,18 +121,21 @@ def compute_statistics(
     statistics = dataset.statistics()
     if action_transform.is_identity:
         return statistics
-    count, mean, m2 = 0, np.zeros(()), np.zeros(())
-    low, high = np.array(np.inf), np.array(-np.inf)
+    about = np.zeros_like(statistics[ACTION].mean)
+    count, total, squares = 0, np.zeros_like(about), np.zeros_like(about)
+    low, high = np.full_like(about, np.inf), np.full_like(about, -np.inf)
     for start in range(0, len(dataset), _CHUNK_OF_SAMPLES):
         batch = dataset.__getitems__(range(start, min(start + _CHUNK_OF_SAMPLES, len(dataset))))
         action = action_transform.forward(batch[ACTION], batch[STATE][:, -1])
         rows = action[~batch[ACTION_IS_PAD]].double().cpu().numpy()
-        # Chan, Golub & LeVeque (1983): merge two sets' means and sums of squared deviations.
-        total, difference = count + len(rows), rows.mean(0) - mean
-        m2 = m2 + ((rows - rows.mean(0)) ** 2).sum(0) + difference**2 * count * len(rows) / total
-        mean, count = mean + difference * len(rows) / total, total
+        if count == 0:
+            about = rows.mean(0)  # near the mean the sums of squares lose no digits
+        count += len(rows)
+        total += (rows - about).sum(0)
+        squares += np.square(rows - about).sum(0)
         low, high = np.minimum(low, rows.min(0)), np.maximum(high, rows.max(0))
-    transformed = FeatureStatistics(count, mean, np.sqrt(m2 / count), low, high)
+    std = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0))
+    transformed = FeatureStatistics(count, about + total / count, std, low, high)
     return {**statistics, ACTION: transformed}
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from trainer.build import Run, build_loggers
-from trainer.checkpoint import METRICS, prune_checkpoints, record_metrics
+from trainer.checkpoint import METRICS, record_metrics
 from trainer.distributed import Ranks
 from trainer.evaluate import evaluate_in_training
 from trainer.interfaces import Logger, Policy
+from trainer.pruning import prune_checkpoints
 from trainer.validate import validate
 
 _PICTURED_SAMPLES = 128

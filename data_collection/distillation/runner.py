@@ -26,12 +26,13 @@ from data_collection.distillation.snapshot import (
 )
 from data_collection.distillation.student import DISTILLATION
 from data_collection.distillation.vec_env import SavesState
-from trainer.checkpoint import INTERRUPT, Checkpoint, prune_checkpoints
+from trainer.checkpoint import INTERRUPT, Checkpoint
 from trainer.config import Loaded
 from trainer.distributed import Ranks
 from trainer.interfaces import ACTION, STATE
 from trainer.loop import TrainLoop
 from trainer.normalization import AffineNormalizer
+from trainer.pruning import prune_checkpoints
 from trainer.review import Reviewer
 from trainer.seeding import stream_seed
 from trainer.stopping import Interrupted, StopRequest

@@ -34,7 +34,9 @@ def end(runner: DistillationRunner) -> torch.Tensor:
     """Where its own environments stand (12), then what all ranks share."""
     weights = torch.cat([p.detach().flatten() for p in runner.loop.policy.components.parameters()])
     place = runner.setting.env.place.flatten()
-    return torch.cat([place, weights, torch.from_numpy(runner.statistics["action"].mean).float()])
+    return torch.cat(
+        [place, weights, torch.from_numpy(runner.statistics["action"].seen.mean).float()]
+    )
 
 
 class Work:
@@ -104,7 +106,7 @@ def test_on_fewer_ranks_the_statistics_go_on_and_the_history_begins_empty(traine
         runner.run()
     assert "was saved on 2 ranks and this run has 1" in caplog.text
     assert len(runner.history) == 2 * 20
-    assert runner.statistics["observation.state"].count == 6 * 40 + 2 * 20
+    assert runner.statistics["observation.state"].seen.count == 6 * 40 + 2 * 20
 
 
 def test_the_command_trains_resumes_and_reports_mistakes(tmp_path):

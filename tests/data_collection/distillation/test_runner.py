@@ -175,7 +175,7 @@ def test_a_checkpoint_is_a_policy_with_frozen_statistics(path):
     assert torch.equal(policy.predict_action({STATE: seen}, {}, [])[0], ours)
     statistics = policy.normalizer.statistics[STATE]
     assert statistics.count == 6 * 20
-    np.testing.assert_array_equal(statistics.mean, runner.statistics[STATE].mean)
+    np.testing.assert_array_equal(statistics.mean, runner.statistics[STATE].seen.mean)
 
 
 def test_a_warm_start_adds_to_the_statistics_that_the_weights_were_trained_with(path):
