@@ -4,7 +4,7 @@ python benchmarks/multimodal.py [--jobs 2] [--json FILE] [--plot FILE]
 
 Records the expert of Avoiding, trains each of ``ENTRIES`` with every seed, and rolls it out 480
 times from one start state. All of it lies in ``--work``; killed and started again, the command goes
-on where it was.
+on where it was; nothing is trained or played twice.
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avoiding_rides import Score, expert_score, plot, policy_score
+from avoiding_rides import Score, expert_score, plot
 from common import Row, parser, report, run_logged, versions
 
 from data_collection.collect import collect_round
 from data_collection.schema import CollectConfig
-from trainer.acting import load_policy
-from trainer.checkpoint import resolve_checkpoint
 from trainer.config import load_config
-from trainer.distributed import choose_device
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "experiment_training"
@@ -83,8 +80,8 @@ def collect(work: Path, quick: bool) -> None:
     collect_round(load_config(COLLECT, CollectConfig, overrides))
 
 
-def train(entry: Entry, seed: int, work: Path, quick: bool) -> Path:
-    """Return the folder of the run of an entry with a seed, trained now or found."""
+def run(entry: Entry, seed: int, work: Path, quick: bool) -> Score:
+    """Return the score of an entry with a seed: trained and played now, or found."""
     folder = work / entry.name.replace(" ", "_") / f"seed_{seed}"
     settings = {
         **entry.settings,
@@ -94,8 +91,23 @@ def train(entry: Entry, seed: int, work: Path, quick: bool) -> Path:
         **({"train.steps": 20, "train.save_every": 20, "evaluation.episodes": 4} if quick else {}),
     }
     command = [ROOT / "trainer" / "offline_trainer.py", "--train_config", entry.config]
-    run_logged(command, settings, folder.with_suffix(".log"))
-    return folder
+    log, score = folder.with_suffix(".log"), folder.with_suffix(".npz")
+    if not score.exists():
+        run_logged(command, settings, log)
+        unfinished = folder.with_suffix(".tmp.npz")
+        play = [
+            ROOT / "benchmarks" / "avoiding_rides.py",
+            folder,
+            str(_rollouts(quick)),
+            unfinished,
+        ]
+        run_logged(play, {}, log)
+        unfinished.rename(score)
+    return Score.read(score)
+
+
+def _rollouts(quick: bool) -> int:
+    return 16 if quick else ROLLOUTS
 
 
 def row(name: str, scores: Sequence[Score]) -> Row:
@@ -121,16 +133,14 @@ def main(arguments: Sequence[str]) -> None:
     options.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     args = options.parse_args(arguments)
     work = (args.work / ("quick" if args.quick else "full")).resolve()
-    rollouts = 16 if args.quick else ROLLOUTS
     entries = [entry for entry in ENTRIES if args.only in entry.name]
     trials = list(itertools.product(entries, range(1 if args.quick else args.seeds)))
     collect(work, args.quick)
     with ThreadPoolExecutor(args.jobs) as pool:
-        trained = [pool.submit(train, *trial, work, args.quick) for trial in trials]
-    scores = {"expert": [expert_score(rollouts)]}
-    for (entry, _), run in zip(trials, trained, strict=True):
-        saved = load_policy(resolve_checkpoint(run.result()), choose_device("cpu"))
-        scores.setdefault(entry.name, []).append(policy_score(saved, rollouts))
+        runs = [pool.submit(run, *trial, work, args.quick) for trial in trials]
+    scores = {"expert": [expert_score(_rollouts(args.quick))]}
+    for (entry, _), score in zip(trials, runs, strict=True):
+        scores.setdefault(entry.name, []).append(score.result())
     report([row(*item) for item in scores.items()], versions("torch", "numpy"), args.json)
     if args.plot:
         plot({name: each[0] for name, each in scores.items()}, args.plot)

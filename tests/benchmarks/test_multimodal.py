@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.rollout import EpisodeResult
-
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -19,8 +17,7 @@ def study(monkeypatch):
 def ride(gates_x, success):
     """A ride through the gates at these x."""
     path = [(0.0, 0.0), *zip(gates_x, (0.2, 0.4, 0.6), strict=True), (0.0, 0.7)]
-    result = EpisodeResult("0", 0, len(path) - 1, success, float(success), 1, 0.0)
-    return sys.modules["avoiding_rides"].Ride(np.array(path), result)
+    return sys.modules["avoiding_rides"].Ride(np.array(path), success)
 
 
 def score(study, rides, **figures):
@@ -53,6 +50,16 @@ def test_a_row_has_the_means_over_seeds_and_their_spread(study):
     }
 
 
+def test_a_score_that_is_written_and_read_is_the_same(study, tmp_path):
+    written = score(study, [(LEFT, True), (RIGHT, False)], ms=4.0, steps=500)
+    written.write(tmp_path / "score.npz")
+    read = study.Score.read(tmp_path / "score.npz")
+    assert (read.success, read.entropy) == (written.success, written.entropy)
+    assert (read.ms, read.evaluations, read.steps) == (4.0, None, 500)
+    for ours, theirs in zip(read.rides, written.rides, strict=True):
+        np.testing.assert_array_equal(ours.path_t2, theirs.path_t2)
+
+
 def test_the_expert_succeeds_on_many_routes(study):
     expert = study.expert_score(24)
     assert expert.success == 1
@@ -65,7 +72,7 @@ def test_every_entry_is_a_shipped_experiment(study):
 
 
 @pytest.mark.slow
-def test_the_study_runs_draws_and_repeats_no_training(results, tmp_path):
+def test_the_study_runs_draws_and_repeats_nothing(results, tmp_path):
     plot, work = tmp_path / "plot.png", tmp_path / "work"
     arguments = ["--work", str(work), "--plot", str(plot), "--jobs", "1"]
     rows = results("multimodal.py", *arguments, "--only", "behaviour cloning")
