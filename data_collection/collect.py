@@ -8,7 +8,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,20 +21,19 @@ from data_collection.backend import (
     add_backend_options,
     open_backend,
 )
-from data_collection.episodes import EpisodeError, EpisodeRecord, RoundWriter, is_sealed, seal
+from data_collection.episodes import EpisodeError, RoundWriter, is_sealed, seal
 from data_collection.player import Outcome
+from data_collection.quota import QUARANTINE, check_complete, leaves_stragglers, too_few
 from data_collection.schema import EXECUTION_KEYS, CollectConfig, RoundConfig
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
-from trainer.errors import ConfigError, DataError, UserError
+from trainer.errors import ConfigError, DataError
 from trainer.files import locked_folder, write_text_atomically
 from trainer.progress import progress_bar
 
 _log = logging.getLogger(__name__)
 
 _CONFIG, _TIMING = "config.yaml", "timing.json"
-_QUARANTINE = "quarantine"
-"""Folder of the round with a log for each rollout that was given up."""
 _RECORDED = "recorded"
 """Section of the round's config which the environment itself filled in."""
 
@@ -112,7 +111,7 @@ def _play_and_seal(
             _refuse_other_config(folder, content)
             writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))
             writer.adopt()
-            shutil.rmtree(folder / _QUARANTINE, ignore_errors=True)  # they get another chance
+            shutil.rmtree(folder / QUARANTINE, ignore_errors=True)  # they get another chance
             timing = _collect(loaded.config, pool, writer)
             _log.info("%s", timing)
             write_text_atomically(folder / _TIMING, json.dumps(asdict(timing)) + "\n")
@@ -137,8 +136,8 @@ def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
         total=config.episodes, initial=found, unit="episode", description="collecting"
     )
     with bar:
-        while _too_few(config, records.values()):
-            while pool.has_room and _too_few(
+        while too_few(config, records.values()):
+            while pool.has_room and too_few(
                 config, records.values(), pool.outstanding, pool.longest
             ):
                 job = next(attempts, None)
@@ -146,10 +145,10 @@ def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
                     break
                 pool.submit(job)
             if not pool.outstanding:
-                _check_complete(config, records.values(), tally.broken)
+                check_complete(config, records.values(), tally.broken)
                 break
             outcomes = pool.outcomes(config.stale_timeout_s)
-            if not outcomes and _leaves_stragglers(config, records.values(), pool.outstanding):
+            if not outcomes and leaves_stragglers(config, records.values(), pool.outstanding):
                 break
             for outcome in outcomes:
                 tally.count(outcome)
@@ -184,77 +183,11 @@ class _Tally:
             self.failed += not outcome.record.attributes.success
 
 
-def enough_without_the_rest(config: CollectConfig, records: Collection[EpisodeRecord]) -> bool:
-    """Return whether ``min_completed`` of the episodes, or of the steps asked for, are there."""
-    if config.min_steps is not None:
-        steps = sum(record.length for record in records)
-        if steps >= config.min_completed * config.min_steps:
-            return True
-    return len(records) >= config.min_completed * config.episodes
-
-
-def _leaves_stragglers(
-    config: CollectConfig, records: Collection[EpisodeRecord], outstanding: int
-) -> bool:
-    """Return whether the round goes on without jobs of which none has finished for long."""
-    enough, written = enough_without_the_rest(config, records), len(records)
-    _log.warning(
-        "no rollout has finished for %g s, %d are under way; %s",
-        config.stale_timeout_s,
-        outstanding,
-        f"the round goes on with {written} of {config.episodes}"
-        if enough
-        else f"waiting on: {written} of {config.episodes} are there (min_completed is "
-        f"{config.min_completed:g})",
-    )
-    return enough
-
-
 def _quarantine(folder: Path, outcome: Outcome) -> None:
     """Keep what is known of a rollout that was given up, beside the round's episodes."""
-    path = folder / _QUARANTINE / f"{outcome.job.id}.log"
+    path = folder / QUARANTINE / f"{outcome.job.id}.log"
     path.parent.mkdir(exist_ok=True)
     write_text_atomically(path, f"seed {outcome.job.seed}\n{outcome.failure}\n")
-
-
-def _too_few(
-    config: CollectConfig,
-    records: Collection[EpisodeRecord],
-    outstanding: int = 0,
-    longest: int = 0,
-) -> bool:
-    """Return whether these episodes and any ``outstanding`` ones, however long, are too few."""
-    if config.min_steps is not None:
-        steps = sum(record.length for record in records)
-        if steps + outstanding * longest >= config.min_steps:
-            return False
-    return len(records) + outstanding < config.episodes
-
-
-def _check_complete(
-    config: CollectConfig, records: Collection[EpisodeRecord], broken: Sequence[str]
-) -> None:
-    """Raise UserError when too few episodes are there and no attempt is left."""
-    names, written = ", ".join(broken), len(records)
-    if broken and enough_without_the_rest(config, records):
-        _log.warning(
-            "%d of %d episodes are complete, the round goes on without these, which broke down: %s",
-            written,
-            config.episodes,
-            names,
-        )
-        return
-    advice = "raise max_attempts, keep failures (keep_failures: true), or choose a better teacher"
-    if broken:
-        advice = (
-            f"these broke down {config.max_retries + 1} times each: {names}; mend what the logs in "
-            f"{_QUARANTINE}/ say, or go on with fewer (min_completed is "
-            f"{config.min_completed:g})"
-        )
-    raise UserError(
-        f"only {written} of {config.attempts} attempts succeeded, {config.episodes} episodes were "
-        f"asked for; {advice}"
-    )
 
 
 def _refuse_other_config(

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data_collection.collect import collect_round, enough_without_the_rest
+from data_collection.collect import collect_round
 from data_collection.episodes import open_round, verify_round
+from data_collection.quota import enough_without_the_rest
 from data_collection.schema import CollectConfig
 from tests.support.toy_round import contents, write_round
 from trainer.config import load_config
