@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from data_collection.cluster.processes import end_with_parent
 from data_collection.cluster.ray_environment import prepare
 from data_collection.player import Outcome
 from data_collection.schema import CollectConfig
@@ -91,7 +92,9 @@ class LocalBackend(Backend):
         if ranks == 1:
             code = offline_trainer.main(arguments)
         else:
-            code = subprocess.run(torchrun(ranks, arguments), check=False).returncode
+            command = torchrun(ranks, arguments)
+            with subprocess.Popen(command, preexec_fn=end_with_parent) as process:
+                code = process.wait()
         if code:
             raise UserError(f"training of {config} ended with exit code {code}: see above")
 

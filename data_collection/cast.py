@@ -107,6 +107,8 @@ class Cast:
                 who[f"drivers[{index}]"] = driver.teacher.checkpoint
         if self._student:
             who["student"] = self._student.checkpoint
+            decides = self._student.mixing.checkpoints()
+            who |= {f"mixing.{name}": sha256 for name, sha256 in decides.items()}
         return {name: sha256 for name, sha256 in who.items() if sha256 is not None}
 
     @property

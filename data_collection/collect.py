@@ -22,7 +22,7 @@ from data_collection.backend import (
     open_backend,
 )
 from data_collection.episodes import EpisodeError, RoundWriter, is_sealed, seal
-from data_collection.player import Outcome
+from data_collection.player import CHECKPOINTS, Outcome
 from data_collection.quota import QUARANTINE, check_complete, leaves_stragglers, too_few
 from data_collection.schema import EXECUTION_KEYS, CollectConfig, RoundConfig
 from trainer.cli import run_command
@@ -97,6 +97,12 @@ def collect_round(
     return folder
 
 
+def recorded_checkpoints(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that a round's teacher, drivers and student acted from."""
+    recorded = yaml.safe_load((folder / _CONFIG).read_text()).get(_RECORDED) or {}
+    return recorded.get(CHECKPOINTS, {})
+
+
 def _play_and_seal(
     loaded: Loaded[CollectConfig],
     folder: Path,
@@ -110,12 +116,14 @@ def _play_and_seal(
             content[_RECORDED] = pool.recorded
             _refuse_other_config(folder, content)
             writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))
-            writer.adopt()
+            jobs = map(loaded.config.job, range(loaded.config.attempts))
+            seeds = {job.id: job.seed for job in jobs}
+            writer.adopt(seeds)
             shutil.rmtree(folder / QUARANTINE, ignore_errors=True)  # they get another chance
             timing = _collect(loaded.config, pool, writer)
             _log.info("%s", timing)
             write_text_atomically(folder / _TIMING, json.dumps(asdict(timing)) + "\n")
-        writer.adopt()  # what a worker left when it was killed
+        writer.adopt(seeds)  # what a worker left when it was killed
         seal(folder, writer.records)
     except EpisodeError as error:
         raise DataError(str(error)) from error

@@ -33,7 +33,7 @@ def dart_covariance(
     Raises:
         DataError: The round is damaged, or has other shapes than the student wants.
     """
-    errors_na = label_errors(load_policy(checkpoint, choose_device("auto")), round_folder)
+    errors_na = label_errors(load_policy(checkpoint, choose_device("cpu")), round_folder)
     return (scale * errors_na.T @ errors_na / len(errors_na)).tolist()
 
 

@@ -7,6 +7,8 @@ depend on which worker it is, nor on how many there are, nor on the machine that
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
 import signal
 import threading
 import traceback
@@ -75,8 +77,15 @@ class Breakdown:
     reason: str
 
 
+@dataclass(frozen=True)
+class Playing:
+    """These jobs' episodes run in the worker from now on: one of them has just begun."""
+
+    ids: tuple[str, ...]
+
+
 Message = Ready | Outcome | Breakdown | UserError
-"""What a worker sends; a breakdown or an error is its last message."""
+"""What a worker reports; a breakdown or an error is its last message."""
 
 
 class Channel(Protocol):
@@ -90,7 +99,7 @@ class Channel(Protocol):
         """Return whether a job waits."""
         ...
 
-    def send(self, message: Message, /) -> None:
+    def send(self, message: Message | Playing, /) -> None:
         """Report; several threads may do so, one at a time."""
         ...
 
@@ -98,10 +107,19 @@ class Channel(Protocol):
 def work(loaded: Loaded[CollectConfig], folder: Path, connection: Connection) -> None:
     """Play jobs until the parent is gone: the whole life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         play(loaded, folder, connection)
     except (BrokenPipeError, ConnectionResetError):
         return
+
+
+def _end_with_parent() -> None:
+    """End this process when the parent does: what hangs would not notice."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def play(
@@ -167,6 +185,7 @@ class _Player:
         self._channel = channel
         self._sending = threading.Lock()
         self._jobs: dict[str, RolloutJob] = {}
+        self._playing: list[str] = []
         self._labelling_told = 0.0
         self._cast = Cast(loaded, loaded.config.environments_per_worker, generator)
 
@@ -190,6 +209,7 @@ class _Player:
     def _finish(
         self, writer: AsyncEpisodeWriter, result: EpisodeResult, arrays: EpisodeArrays
     ) -> None:
+        self._playing.remove(result.id)
         if result.success or self._config.keep_failures:
             writer.submit(result.id, arrays, self._cast.attributes(result))
         else:
@@ -198,6 +218,8 @@ class _Player:
     def _next_job(self) -> RolloutJob:
         job = self._channel.recv()
         self._jobs[job.id] = job
+        self._playing.append(job.id)  # it is asked for where an environment is free
+        self._send(Playing(tuple(self._playing)))
         return job
 
     def _waiting_jobs(self) -> Iterator[RolloutJob]:
@@ -213,6 +235,6 @@ class _Player:
         since, self._labelling_told = spent - self._labelling_told, spent
         return Outcome(self._jobs.pop(rollout_id), record, labelling_seconds=since)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Message | Playing) -> None:
         with self._sending:  # the writer's thread reports too
             self._channel.send(message)

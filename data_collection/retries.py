@@ -19,12 +19,10 @@ class Retries:
 
     Args:
         most: How many breakdowns of a job are followed by another attempt, with the same seed.
-        slots: How many jobs a player plays at the same time.
     """
 
-    def __init__(self, most: int, slots: int) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._slots = slots
         self._deaths = 0
         self._reasons: dict[str, list[str]] = {}
 
@@ -50,20 +48,19 @@ class Retries:
         self._deaths = 0
 
     def lost(
-        self, who: str, reason: str, held: Sequence[RolloutJob], *, ready: bool
+        self, who: str, reason: str, playing: Sequence[RolloutJob], *, ready: bool
     ) -> list[Outcome]:
         """Return the outcomes of the jobs that a dead player breaks down with once too often.
 
         Args:
             who: The player.
             reason: Of its death.
-            held: The jobs that it had, in the order in which it got them.
-            ready: Whether it had built what it plays with. Otherwise none of them is to blame.
+            playing: The jobs that may be to blame.
+            ready: Whether it had built what it plays with.
 
         Raises:
             UserError: Players die before they are ready, one after the other.
         """
-        playing = held[: self._slots] if ready else []
         names = ", ".join(job.id for job in playing) or "nothing"
         _log.warning("%s is lost, it played %s: %s", who, names, reason)
         self._deaths += not ready

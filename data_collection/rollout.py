@@ -14,7 +14,8 @@ from data_collection.mixing import Mixing
 from data_collection.recording import RecordingConfig
 from data_collection.teachers import Teacher
 from trainer.environment import StepResult
-from trainer.rollout import EpisodeResult, RolloutHooks, RolloutJob, Slot
+from trainer.errors import UserError
+from trainer.rollout import EpisodeResult, RolloutError, RolloutHooks, RolloutJob, Slot
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ class EpisodeHooks(RolloutHooks):
         asked = [slot for slot in slots if self._needs_advice(slot)]
         if not asked:
             return
-        moments = [(slot.environment, slot.observation, slot.generator) for slot in asked]
-        for slot, advice in zip(asked, self._teacher.act_in_each(moments), strict=True):
+        for slot, advice in zip(asked, self._advice(asked), strict=True):
             self._episodes[slot.index].advice = advice
 
     def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
@@ -112,6 +112,20 @@ class EpisodeHooks(RolloutHooks):
         acts = episode.driver.teacher is self._teacher or episode.mixing is not None
         return acts or self._is_labelled(slot)
 
+    def _advice(self, slots: Sequence[Slot]) -> Sequence[np.ndarray]:
+        moments = [(slot.environment, slot.observation, slot.generator) for slot in slots]
+        try:
+            return self._teacher.act_in_each(moments)
+        except UserError:
+            raise
+        except Exception:
+            for slot, moment in zip(slots, moments, strict=True):  # whose episode was it?
+                try:
+                    self._teacher.act_in_each([moment])
+                except Exception as error:
+                    raise RolloutError(slot.job) from error
+            raise
+
     def _act(
         self, slot: Slot, planned: np.ndarray | None, episode: _Episode
     ) -> tuple[np.ndarray, int]:
@@ -131,7 +145,7 @@ class EpisodeHooks(RolloutHooks):
             episode_draw=episode.draw,
             generator=slot.generator,
         ):
-            slot.planned.clear()  # the rest of the chunk answers a state that is not reached now
+            slot.interrupt()
             return episode.advice, EXPERT
         return planned, STUDENT
 

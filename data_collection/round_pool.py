@@ -10,6 +10,8 @@ from typing import Self
 from data_collection.player import Outcome, Ready
 from data_collection.retries import Retries
 from data_collection.schema import CollectConfig
+from trainer.config import config_differences
+from trainer.errors import ConfigError
 
 _LOOK_S = 1.0
 
@@ -25,7 +27,7 @@ class RoundPool(ABC):
     """
 
     def __init__(self, config: CollectConfig) -> None:
-        self._retries = Retries(config.max_retries, config.environments_per_worker)
+        self._retries = Retries(config.max_retries)
         self.recorded: dict[str, object] = {}
         self.longest = 0
 
@@ -59,9 +61,21 @@ class RoundPool(ABC):
             done = self._receive(left_s)
         return done
 
-    def _note_ready(self, message: Ready) -> None:
+    def _note_ready(self, who: str, message: Ready) -> None:
+        """Take over what the first player has built; the others must have built the same.
+
+        Raises:
+            ConfigError: They have not: a file has changed in between, or machines differ.
+        """
         self._retries.works()
-        self.recorded, self.longest = message.recorded, message.longest
+        self.recorded, self.longest = self.recorded or message.recorded, message.longest
+        if differences := config_differences(self.recorded, message.recorded):
+            lines = "\n  ".join(differences)
+            raise ConfigError(
+                f"{who} differs from those who have played before, so the round would have two "
+                f"kinds of episodes:\n  {lines}\nput back what has changed, or make all machines "
+                "alike; the same command then goes on"
+            )
 
     @abstractmethod
     def _open(self) -> None:

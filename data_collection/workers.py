@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from data_collection.player import Breakdown, Message, Outcome, Ready, capacity, work
+from data_collection.player import Breakdown, Message, Outcome, Playing, Ready, capacity, work
 from data_collection.round_pool import RoundPool
 from data_collection.schema import CollectConfig
+from data_collection.worker_process import WorkerProcess
 from trainer.config import Loaded
 from trainer.errors import UserError
 from trainer.rollout import RolloutJob
-
-_log = logging.getLogger(__name__)
-
-_EXIT_CODES = "negative codes are signals, and -9 often means that memory ran out"
 
 _OWN_PLUGINS = "data_collection."
 """Plugins known to raise nothing but ImportError, which the fork server can stand."""
@@ -28,14 +23,17 @@ _OWN_PLUGINS = "data_collection."
 _STUDENT_MODULES = ("trainer.acting", "trainer.planner")
 """They import torch, which takes longer than to fork a worker."""
 
+_LOOK_S = 1.0
+"""Between looks at workers that may hang."""
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerPool(RoundPool):
     """Workers that take jobs and report outcomes, in no particular order.
 
-    A worker that is killed is replaced, and its jobs are done again; a job with which workers
-    break down more than ``max_retries`` times is given up.
+    A worker that is killed, or hangs, is replaced, and its jobs are done again; a job with which
+    workers break down more than ``max_retries`` times is given up.
 
     Args:
         loaded: The round's configuration.
@@ -61,7 +59,7 @@ class WorkerPool(RoundPool):
             ["data_collection.player", *own, *(_STUDENT_MODULES if students else ())]
         )
         self._capacity = capacity(loaded.config)
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._size = workers
 
     def _open(self) -> None:
@@ -81,7 +79,7 @@ class WorkerPool(RoundPool):
         """Give a job to the worker that has the fewest."""
         min(self._workers, key=lambda worker: len(worker.jobs)).give(job)
 
-    def _start(self) -> _Worker:
+    def _start(self) -> WorkerProcess:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=work, args=(self._loaded, self._folder, theirs), daemon=True
@@ -89,35 +87,38 @@ class WorkerPool(RoundPool):
         with _one_thread_each():
             process.start()
         theirs.close()  # so that the pipe ends with the worker
-        return _Worker(process, ours)
+        return WorkerProcess(process, ours, self._loaded.config)
 
     def _receive(self, most_s: float) -> list[Outcome]:
         by_connection = {worker.connection: worker for worker in self._workers}
         done: list[Outcome] = []
-        for connection in wait(list(by_connection), most_s):
+        for connection in wait(list(by_connection), min(most_s, _LOOK_S)):
             worker = by_connection[connection]  # type: ignore[index]
             try:
-                message: Message = worker.connection.recv()
+                message: Message | Playing = worker.connection.recv()
             except (EOFError, ConnectionResetError):
                 done += self._replace(worker)
                 continue
             if isinstance(message, UserError):
                 raise message
+            worker.hear(message)
             if isinstance(message, Ready):
-                self._note_ready(message)
-                worker.ready = True
+                self._note_ready("a worker", message)
             elif isinstance(message, Breakdown):
-                worker.broke_down = True
                 outcome = self._retries.broke_down(message.job, message.reason)
                 done += self._given_up(worker, [outcome] if outcome else [])
-            else:
+            elif isinstance(message, Outcome):
                 self._retries.works()
-                del worker.jobs[message.job.id]
                 done.append(message)
+        for worker in self._workers:
+            worker.end_if_it_hangs()
         return done
 
-    def _replace(self, dead: _Worker) -> list[Outcome]:
+    def _replace(self, dead: WorkerProcess) -> list[Outcome]:
         """Start another worker on the jobs of a dead one, and return those that are given up.
+
+        Where several rollouts ran at the same time, nobody knows which one is to blame: each of
+        them is played again alone before anything else.
 
         Raises:
             UserError: Workers die before they are ready.
@@ -125,17 +126,22 @@ class WorkerPool(RoundPool):
         dead.process.join()
         given_up: list[Outcome] = []
         if not dead.broke_down:
-            cause = f"a worker died (exit code {dead.process.exitcode}: {_EXIT_CODES})"
-            held = list(dead.jobs.values())
-            lost = self._retries.lost("a worker", cause, held, ready=dead.ready)
+            suspects = dead.playing
+            blamed = suspects if len(suspects) == 1 else []
+            lost = self._retries.lost("a worker", dead.cause, blamed, ready=dead.ready)
             given_up = self._given_up(dead, lost)
+        others = [worker for worker in self._workers if worker.ready and worker is not dead]
         successor = self._start()
-        for job in dead.jobs.values():
-            successor.give(job)
         self._workers[self._workers.index(dead)] = successor
+        # One that could not even start may hang again: those who can play take its jobs.
+        heirs = others if others and not dead.ready else [successor]
+        suspected = dead.suspected
+        for job in sorted(dead.jobs.values(), key=lambda job: job.id not in suspected):
+            heir = min(heirs, key=lambda worker: len(worker.jobs))
+            heir.give(job, alone=job.id in suspected)
         return given_up
 
-    def _given_up(self, worker: _Worker, outcomes: list[Outcome]) -> list[Outcome]:
+    def _given_up(self, worker: WorkerProcess, outcomes: list[Outcome]) -> list[Outcome]:
         """Return the outcomes, having taken their jobs from the worker."""
         for outcome in outcomes:
             del worker.jobs[outcome.job.id]
@@ -147,25 +153,6 @@ class WorkerPool(RoundPool):
             worker.process.terminate()
         for worker in self._workers:
             worker.process.join()
-
-
-class _Worker:
-    """The parent's side of a worker process."""
-
-    def __init__(self, process: ForkServerProcess, connection: Connection) -> None:
-        self.process = process
-        self.connection = connection
-        self.jobs: dict[str, RolloutJob] = {}
-        self.ready = False
-        self.broke_down = False
-        """Whether it has said so itself, and of which job."""
-
-    def give(self, job: RolloutJob) -> None:
-        self.jobs[job.id] = job
-        try:
-            self.connection.send(job)
-        except BrokenPipeError:
-            _log.debug("a worker died before job %s; its replacement gets it", job.id)
 
 
 @contextmanager

@@ -124,8 +124,11 @@ class PolicyPlanner:
             if self._decay is None:
                 slot.planned.extend(chunk[: self._horizon])
             else:
+                if slot.interrupted:
+                    self._chunks[slot.index].clear()
                 self._chunks[slot.index].append(chunk)
                 slot.planned.append(ensemble(self._chunks[slot.index], self._decay))
+            slot.interrupted = False
 
     def _observation(self, slots: Sequence[Slot]) -> Batch:
         batch: dict[str, Tensor] = {}

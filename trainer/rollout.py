@@ -63,6 +63,8 @@ class Slot:
     """Random numbers for hooks: a function of the job's seed."""
     planned: deque[np.ndarray] = field(init=False)
     """Actions (A,) which the planner has decided and which are not executed yet."""
+    interrupted: bool = field(init=False)
+    """Whether the planner has to forget what it decided earlier in this episode."""
     step: int = field(init=False)
     success: bool = field(init=False)
     episode_return: float = field(init=False)
@@ -76,11 +78,17 @@ class Slot:
         self.history = deque([self.observation] * obs_steps, maxlen=obs_steps)
         self.generator = np.random.default_rng(stream_seed(job.seed, "hooks"))
         self.planned = deque()
+        self.interrupted = False
         self.step = 0
         self.success = False
         self.episode_return = 0.0
         self.decisions = 0
         self.seconds_deciding = 0.0
+
+    def interrupt(self) -> None:
+        """Drop the plan: something else is executed, so it answers states that are not reached."""
+        self.planned.clear()
+        self.interrupted = True
 
     def result(self) -> EpisodeResult:
         """Return how the episode stands."""
@@ -138,7 +146,10 @@ class RolloutHooks:
         return
 
     def before_steps(self, slots: Sequence[Slot]) -> None:
-        """Each of these slots makes its next step now, in this order."""
+        """Each of these slots makes its next step now, in this order.
+
+        May raise RolloutError where it knows in whose episode something broke down.
+        """
         return
 
     def choose_action(self, slot: Slot, planned: np.ndarray | None) -> np.ndarray:
@@ -181,7 +192,8 @@ def rollout(
     Raises:
         UserError: The environments do not fit the planner; ActionError: an action is not finite.
         RolloutError: A simulator or a hook broke down in an episode, or the planner did: then the
-            first of those it planned for is named. What ``on_episode_end`` raises passes as it is.
+            first of those it planned for is named, as where ``before_steps`` does not say itself
+            whose episode it was. What ``on_episode_end`` raises passes as it is.
     """
     hooks = hooks or RolloutHooks()
     if planner is not None:
@@ -204,7 +216,7 @@ def rollout(
         if planner is not None and not any(slot.planned for slot in running):
             _blaming(running[0].job, _decide, planner, running)
         ready = [slot for slot in running if planner is None or slot.planned]
-        hooks.before_steps(ready)
+        _blaming(ready[0].job, hooks.before_steps, ready)
         for slot in ready:
             if _blaming(slot.job, _step, slot, hooks, max_steps, stop_on_success):
                 result = slot.result()
@@ -218,7 +230,7 @@ def _blaming(job: RolloutJob, play: Callable[P, T], *args: P.args, **kwargs: P.k
     """Say whose episode it was when something breaks down; what users can mend passes."""
     try:
         return play(*args, **kwargs)
-    except UserError:
+    except (UserError, RolloutError):
         raise
     except Exception as error:
         raise RolloutError(job) from error

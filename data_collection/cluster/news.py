@@ -16,6 +16,8 @@ class Beat(Strict):
     """Waiting for render nodes."""
     machine: str = ""
     """Ray's id of the machine that it runs on."""
+    playing: tuple[str, ...] = ()
+    """Ids of the jobs whose episodes run."""
 
 
 class Told(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 
 from data_collection.cluster.actors import start_named, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, from_report, parse
-from data_collection.cluster.news import QueueNews
+from data_collection.cluster.news import Beat, QueueNews
 from data_collection.cluster.progress import Progress
 from data_collection.cluster.render_pool import RenderNodes
 from data_collection.cluster.round_storage import RoundStorage
@@ -112,7 +112,8 @@ class RayPool(RoundPool):
             done += self._hear(name, report)
         done += self._arrived()
         for lost in self._nodes.look_after(news.nodes):
-            done += self._mourn(lost)
+            beat = news.nodes[lost.name].beat if lost.name in news.nodes else Beat()
+            done += self._mourn(lost, beat.playing)
         for name, strange in news.nodes.items():
             if name not in self._nodes and strange.jobs:  # it was let go, and still takes jobs
                 self._unsent += self._release(name)
@@ -132,7 +133,7 @@ class RayPool(RoundPool):
             raise message
         self._nodes.hear(name, message)
         if isinstance(message, Ready):
-            self._note_ready(message)
+            self._note_ready(name, message)
             return []
         if isinstance(message, Breakdown):
             return self._broken(message.job, message.reason)
@@ -159,8 +160,10 @@ class RayPool(RoundPool):
                 done.append(self._done(outcome))
         return done
 
-    def _mourn(self, lost: Lost) -> list[Outcome]:
+    def _mourn(self, lost: Lost, playing: Collection[str]) -> list[Outcome]:
         """Put the jobs of a lost node back, and return those that are given up.
+
+        What it said last that it was playing may be done: then it was the next ones.
 
         Raises:
             UserError: Nodes die before they are ready.
@@ -169,7 +172,9 @@ class RayPool(RoundPool):
         self._unsent += held
         if lost.excused:
             return []
-        given_up = self._retries.lost(lost.name, lost.reason, held, ready=lost.ready)
+        blamed = [job for job in held if job.id in playing]
+        blamed = blamed or held[: self._config.environments_per_worker] if lost.ready else []
+        given_up = self._retries.lost(lost.name, lost.reason, blamed, ready=lost.ready)
         return [self._done(outcome) for outcome in given_up]
 
     def _release(self, name: str) -> Sequence[RolloutJob]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from data_collection.cluster.actors import find, text_of
 from data_collection.cluster.messages import JobMessage, RoundOrder, loaded_of, parse, to_report
@@ -25,7 +25,7 @@ from data_collection.cluster.news import Beat, Given, Told
 from data_collection.cluster.render_node import RemoteGenerator, build_generator
 from data_collection.cluster.storage import Storage
 from data_collection.episodes.writer import episode_path
-from data_collection.player import Message, Outcome, Ready, capacity, play
+from data_collection.player import Message, Outcome, Playing, Ready, capacity, play
 from data_collection.schema import CollectConfig
 from trainer.config import Loaded
 from trainer.errors import UserError
@@ -103,6 +103,7 @@ class QueueChannel:
         self._generator = generator
         self._jobs: queue.SimpleQueue[RolloutJob | None] = queue.SimpleQueue()
         self._held: set[str] = set()
+        self._playing: tuple[str, ...] = ()
         self._reports: list[str] = []
         self._done: list[str] = []
         """Ids of the jobs that the reports end."""
@@ -139,8 +140,11 @@ class QueueChannel:
         """Return whether a job waits."""
         return not self._jobs.empty()
 
-    def send(self, message: Message, /) -> None:
+    def send(self, message: Message | Playing, /) -> None:
         """Deliver what an outcome speaks of, and leave it to the thread to report it."""
+        if isinstance(message, Playing):  # goes along with whatever is told next
+            self._playing = message.ids
+            return
         if isinstance(message, Outcome):
             self._deliver(message)
         report = to_report(message)
@@ -166,6 +170,8 @@ class QueueChannel:
                 with self._changed:
                     self._note(given)
                     self._changed.wait_for(self._must_talk, 0.0 if over else self._heartbeat_s)
+        except RayTaskError as error:  # its code runs, but does not understand this node's
+            _log.error("%s: the queue refuses what it is told: %s", self._name, error)
         except RayError as error:
             _log.debug("the queue is gone: %s", error)
         self._jobs.put(None)
@@ -174,7 +180,12 @@ class QueueChannel:
         """Return what the queue has not heard yet."""
         rendering_s = self._generator.waited_s if self._generator else 0.0
         return Told(
-            beat=Beat(waited_s=self._waited_s, rendering_s=rendering_s, machine=self._machine),
+            beat=Beat(
+                waited_s=self._waited_s,
+                rendering_s=rendering_s,
+                machine=self._machine,
+                playing=self._playing,
+            ),
             held=sorted(self._held),
             reports=self._reports,
             done=self._done,

@@ -99,7 +99,7 @@ class TeacherNodes:
         return name in self._nodes
 
     def hire(self, order: str) -> None:
-        """Start nodes where there is room; machines that join later are used.
+        """Start the first nodes; machines that join later are used.
 
         Args:
             order: What they must know of the round: a ``RoundOrder`` as JSON.
@@ -108,6 +108,15 @@ class TeacherNodes:
             UserError: No machine has room for any.
         """
         self._order = order
+        self._hire()
+        if not self._nodes:
+            raise UserError(
+                "the cluster has no room for a teacher node: no machine offers the resource "
+                f"{TEACHER!r}; start one with python -m data_collection.cluster.launch --teachers N"
+            )
+
+    def _hire(self) -> None:
+        """Start nodes where there is room."""
         self._looked_at = time.monotonic()
         room = int(ray.cluster_resources().get(TEACHER, 0))
         wanted = min(room, self._config.workers or room, self._config.episodes)
@@ -116,11 +125,6 @@ class TeacherNodes:
             self._hired += 1
             actor = start_node(TeacherNode, TEACHER, name, self._order)
             self._nodes[name] = _Node(actor, actor.play.remote(), self._attempt)
-        if not self._nodes:
-            raise UserError(
-                "the cluster has no room for a teacher node: no machine offers the resource "
-                f"{TEACHER!r}; start one with python -m data_collection.cluster.launch --teachers N"
-            )
 
     def hear(self, name: str, message: Message) -> None:
         """Note what a node's report tells of the node."""
@@ -142,11 +146,13 @@ class TeacherNodes:
             if reason is not None or by_itself:
                 ray.kill(node.actor)
                 del self._nodes[name]
-                told = by_itself or node.broke_down
+                told = (by_itself and node.ready) or node.broke_down
                 excused = told or self._is_excused(name, node, reason or "")
-                lost.append(Lost(name, reason or "it has ended", node.ready, excused))
+                lost.append(
+                    Lost(name, reason or "it has ended without a word", node.ready, excused)
+                )
         if lost or time.monotonic() - self._looked_at > _HIRE_EVERY_S:
-            self.hire(self._order)
+            self._hire()
             self._tell()
         return lost
 

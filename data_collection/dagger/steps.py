@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from data_collection.backend import Backend, LocalBackend
-from data_collection.collect import collect_round
+from data_collection.collect import collect_round, recorded_checkpoints
 from data_collection.dagger.guard import clean_student
 from data_collection.dagger.schema import DaggerConfig, SourceConfig
 from data_collection.dart import dart_covariance
@@ -88,7 +88,19 @@ class DaggerSteps:
     def collect(self, index: int, driver: Checkpoint | None) -> Path:
         """Return the sealed round ``index``, driven by a student, or by teachers without one."""
         config = self._collect_config(index, driver)
-        return collect_round(config, backend=self.backend, students=True)
+        folder = collect_round(config, backend=self.backend, students=True)
+        self._refuse_other_teacher(index)
+        return folder
+
+    def _refuse_other_teacher(self, index: int) -> None:
+        """Raise ConfigError when a round's labels come from another file than the first round's."""
+        first, now = (recorded_checkpoints(self.data(i)).get("teacher") for i in (0, index))
+        if first != now:
+            raise ConfigError(
+                f"{self.data(index)} was labelled by another teacher (weights {now}) than "
+                f"{self.data(0)} ({first}): its file has changed in between; put the old one back "
+                f"and delete {self.data(index)}, or begin anew with --set save_dir=…"
+            )
 
     def train(self, index: int, previous: Checkpoint | None) -> Checkpoint:
         """Return the checkpoint trained on all rounds up to ``index``.
@@ -212,28 +224,38 @@ class DaggerSteps:
             "cluster": config.cluster.model_dump(mode="json"),
             "labels": labels.model_dump(mode="json") | {"horizon": labels.horizon or self._chunk()},
         }
-        tree |= self._phase1() if driver is None else self._phase2(index, driver)
+        tree |= self._phase1(index) if driver is None else self._phase2(index, driver)
         path = self._save_yaml(f"{index:03d}_collect", self._rooted(tree))
         return load_config(path, CollectConfig)
 
-    def _phase1(self) -> dict[str, object]:
+    def _phase1(self, index: int) -> dict[str, object]:
         phase1 = self.config.phase1
         return {
             "render_mode": phase1.render_mode,
             "episodes": phase1.episodes,
             "min_steps": phase1.min_steps,
             "max_steps": phase1.max_steps,
-            "drivers": [self._source(source) for source in phase1.sources],
+            "drivers": [self._source(index, i, s) for i, s in enumerate(phase1.sources)],
         }
 
-    def _source(self, source: SourceConfig) -> dict[str, object]:
+    def _source(self, index: int, number: int, source: SourceConfig) -> dict[str, object]:
         tree: dict[str, object] = source.model_dump(mode="json", exclude={"dart"})
         if source.dart is None:
             return tree
         root, dart = self.loaded.root, source.dart
         student = resolve_checkpoint(root / Path(dart.student).expanduser())
         data = root / Path(dart.data).expanduser()
-        return tree | {"noise_covariance": dart_covariance(student, data, dart.scale)}
+        return tree | self._noise(index, number, student, data, dart.scale)
+
+    def _noise(
+        self, index: int, number: int, student: Checkpoint, data: Path, scale: float
+    ) -> dict[str, object]:
+        """Return a driver's noise, computed once: another machine would round it differently."""
+        path = self.folder / "configs" / f"{index:03d}_noise_{number}.yaml"
+        if not path.exists():
+            covariance = dart_covariance(student, data, scale)
+            self._save_yaml(path.stem, {"noise_covariance": covariance})
+        return yaml.safe_load(path.read_text())
 
     def _phase2(self, index: int, driver: Checkpoint) -> dict[str, object]:
         phase2 = self.config.phase2
@@ -244,8 +266,8 @@ class DaggerSteps:
             "max_steps": phase2.max_steps,
         }
         if phase2.dart_scale is not None:
-            noise = dart_covariance(driver, self.data(index - 1), phase2.dart_scale)
-            return tree | {"drivers": [{"noise_covariance": noise}]}
+            noise = self._noise(index, 0, driver, self.data(index - 1), phase2.dart_scale)
+            return tree | {"drivers": [noise]}
         options = {*PlanningConfig.model_fields, "device", "mixing"}
         student = phase2.model_dump(mode="json", include=options)
         return tree | {"student": student | {"checkpoint": str(driver.folder)}}

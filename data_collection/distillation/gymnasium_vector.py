@@ -51,6 +51,7 @@ class GymnasiumVector:
         processes: bool = False,
         max_episode_length: PositiveInt | None = None,
     ) -> None:
+        limited = {"max_episode_steps": max_episode_length} if max_episode_length else {}
         try:
             self._envs = gym.make_vec(
                 id,
@@ -58,6 +59,7 @@ class GymnasiumVector:
                 vectorization_mode="async" if processes else "sync",
                 # An episode's last step and the next one's first observation in one answer.
                 vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+                **limited,
                 **dict[str, Any](kwargs or {}),
             )
         except gym.error.Error as error:

@@ -18,6 +18,7 @@ from data_collection.episodes.files import cannot_write, replace, sync
 from data_collection.episodes.reader import SealedRound, open_round, read_round_file
 from data_collection.episodes.schema import EpisodeError
 from data_collection.episodes.seal import INDEX, write_round_file
+from data_collection.episodes.verify import verify_round
 from data_collection.episodes.writer import episode_path
 
 PACKED_INDEX = "index_packed.npz"
@@ -39,6 +40,8 @@ def pack(folder: Path, *, shard_bytes: int = 1 << 30) -> int:
     sealed = open_round(folder)
     content = read_round_file(folder)
     if content.index != PACKED_INDEX:
+        if problems := verify_round(folder):  # what is damaged must not get a new hash
+            raise EpisodeError("; ".join(problems))
         (folder / SHARDS).mkdir(exist_ok=True)
         shard_of, starts = _places(sealed.index.sizes, shard_bytes)
         names = tuple(f"{SHARDS}/shard_{n:04d}.bin" for n in range(int(shard_of[-1]) + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from data_collection.episodes.codec import decode, read_bytes
@@ -73,12 +74,15 @@ class RoundWriter:
             raise cannot_write(self._manifest, error) from error
         self.records[record.id] = record
 
-    def adopt(self) -> list[EpisodeRecord]:
+    def adopt(self, seeds: Mapping[str, int] | None = None) -> list[EpisodeRecord]:
         """Return the whole episodes that were not listed, after entering them.
 
         Repairs what a killed collector left: a torn last line of the manifest and temporary files
         are removed, a damaged unlisted file is set aside as ``.damaged``. Call it only while no
         worker writes.
+
+        Args:
+            seeds: Of all episodes that belong into the round, by id: others are set aside, too.
         """
         refuse_sealed(self.folder)
         for stale in (self.folder / EPISODES).glob(".*.tmp"):
@@ -89,6 +93,10 @@ class RoundWriter:
         for path in unlisted(self.folder, self.records):
             try:
                 record = _record_of(path)
+                if seeds is not None and seeds.get(record.id) != record.attributes.seed:
+                    raise EpisodeError(
+                        f"{path} has the seed {record.attributes.seed}: no episode of this round"
+                    )
             except EpisodeError as error:
                 path.replace(path.with_name(path.name + ".damaged"))
                 _log.warning("%s; set aside as %s.damaged", error, path.name)

@@ -25,6 +25,10 @@ class Mixing(ABC):
         """
         return True
 
+    def checkpoints(self) -> dict[str, str | None]:
+        """Return the SHA-256 of the files that it decides with, under what they are to it."""
+        return {}
+
     @abstractmethod
     def teacher_acts(
         self,

@@ -40,6 +40,10 @@ class EnsembleGate(Mixing):
         for member in self.members:
             member.reset(environment)
 
+    def checkpoints(self) -> dict[str, str | None]:
+        """Return the members' weights."""
+        return {f"members[{i}]": member.checkpoint for i, member in enumerate(self.members)}
+
     def teacher_acts(
         self,
         environment: Environment,

@@ -15,7 +15,7 @@ from trainer.checkpoint import resolve_checkpoint
 from trainer.distributed import choose_device
 from trainer.environment import Environment, Observation
 from trainer.planner import PolicyPlanner
-from trainer.rollout import RolloutJob, Slot
+from trainer.rollout import ActionError, RolloutJob, Slot
 from trainer.schema import Device
 
 _SEEDS = 2**62
@@ -85,14 +85,19 @@ class PolicyCheckpoint(Teacher):
 
         Raises:
             ConfigError: The environment does not fit the policy.
-            UserError: The policy gives an action that is not finite.
+            ValueError: The policy gives an action that is not finite.
         """
         if environment not in self._episodes:
             self._episodes[environment] = self._begin(environment, observation, generator)
         slot, planner = self._episodes[environment].slot, self._episodes[environment].planner
         slot.history.append(observation)
         if not slot.planned:
-            planner.plan([slot])
+            try:
+                planner.plan([slot])
+            except ActionError:  # the job that it names is none of the round's
+                raise ValueError(
+                    f"the policy checkpoint {self.checkpoint} gave an action that is not finite"
+                ) from None
         slot.step += 1
         return slot.planned.popleft()
 
@@ -105,6 +110,7 @@ class PolicyCheckpoint(Teacher):
         slot.job = RolloutJob("teacher", seed=int(generator.integers(_SEEDS)))
         slot.history = deque([observation] * planner.obs_steps, maxlen=planner.obs_steps)
         slot.planned = deque()
+        slot.interrupted = False
         slot.step = 0
         planner.reset(slot)
         return _Episode(slot, planner)

@@ -8,7 +8,8 @@ import yaml
 # Seeds that are divisible by 4 fail. The first episode with seed 6 sends its process a signal when
 # asked to, once, or sleeps when the signal is 0; the third step of seed ``breaks`` raises, always;
 # what seed ``blind`` sees is no number; as long as the file ``full`` exists, no file grows beyond
-# 2,000 bytes. The first toy that is built with ``stuck`` hangs.
+# 2,000 bytes. The first toy that is built with ``stuck`` hangs, all later ones do not. Seed
+# ``deadly`` ends its process, always; the teacher raises in the episode of seed ``refuses``.
 TOY = """
 import os, resource, signal, time
 from pathlib import Path
@@ -30,13 +31,14 @@ class Toy(Environment):
         breaks: int | None = None,
         blind: int | None = None,
         full: str | None = None,
+        deadly: int | None = None,
         stuck: str | None = None,
     ) -> None:
         if stuck and not Path(stuck).exists():
             Path(stuck).touch()
             time.sleep(1000)
         self.observation_shapes = {STATE: (2,)}
-        self.breaks, self.blind = breaks, blind
+        self.breaks, self.blind, self.deadly = breaks, blind, deadly
         self.pause_s, self.kill = pause_s, Path(kill) if kill else None
         self.signal_number, self.full = signal_number, Path(full) if full else None
 
@@ -58,6 +60,8 @@ class Toy(Environment):
 
     def step(self, action):
         time.sleep(self.pause_s)
+        if self.seed == self.deadly and self.position > 1:
+            os._exit(9)
         if self.seed == self.breaks and self.position > 1:
             raise FloatingPointError("the simulation is unstable")
         self.position += float(action[0])
@@ -74,13 +78,17 @@ class RestorableToy(Toy):
 
 @teachers.register("toy_teacher")
 class ToyTeacher(Teacher):
-    def __init__(self, *, dies: bool = False, file: str | None = None) -> None:
-        self.dies = dies
+    def __init__(
+        self, *, dies: bool = False, file: str | None = None, refuses: int | None = None
+    ) -> None:
+        self.dies, self.refuses = dies, refuses
         self.checkpoint = Path(file).read_text() if file else None
 
     def act(self, environment, observation, generator):
         if self.dies:
             os._exit(7)
+        if observation[STATE][0] == self.refuses:
+            raise ValueError("no path to the goal")
         return generator.uniform(0, 1, 1).astype(np.float32)
 
 @teachers.register("counting")

@@ -199,3 +199,22 @@ def test_an_action_that_is_not_finite_stops_the_rollout():
 
     with pytest.raises(UserError, match="not finite in episode 'a', step 0"):
         list(rollout([Script()], [RolloutJob("a", 0)], planner=PolicyPlanner(Broken(), SCRIPT)))
+
+
+def test_after_an_interruption_no_earlier_plan_counts():
+    class Interrupting(Actions):
+        def choose_action(self, slot, planned):
+            if slot.step != 2:
+                return planned
+            slot.interrupt()
+            return np.float32([-1])
+
+    played = Interrupting()
+    planner = PolicyPlanner(TensSteps(), SCRIPT, temporal_ensembling=0.5)
+    list(rollout([Script()], [RolloutJob("a", 0)], planner=planner, hooks=played))
+    w = np.exp(-0.5 * np.arange(2))
+    np.testing.assert_allclose(
+        np.concatenate(played.of["a"]),
+        [0, (1 * w[0] + 10 * w[1]) / w.sum(), -1, 30, (31 * w[0] + 40 * w[1]) / w.sum()],
+        rtol=1e-6,
+    )

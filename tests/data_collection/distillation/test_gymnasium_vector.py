@@ -37,6 +37,14 @@ def test_an_ended_episode_shows_the_next_ones_first_observation():
     env.close()
 
 
+def test_the_longest_episode_may_be_shortened():
+    env = GymnasiumVector(2, CPU, 0, id="Pendulum-v1", max_episode_length=3)
+    done = [env.step(torch.zeros(2, 1))[2].tolist() for _ in range(6)]
+    assert done == [[False] * 2, [False] * 2, [True] * 2] * 2
+    assert env.max_episode_length == 3
+    env.close()
+
+
 def test_observations_are_not_overwritten_by_the_next_step():
     env = GymnasiumVector(2, CPU, 0, id="Pendulum-v1")
     first = env.get_observations()["policy"]

@@ -4,6 +4,8 @@ import pytest
 from data_collection.episodes import EpisodeError, open_round, pack, verify_round
 from data_collection.episodes import pack as pack_round
 from data_collection.episodes.pack import _places
+from data_collection.pack import main
+from trainer.errors import DataError
 
 
 def test_shards_replace_the_episode_files_and_verify(make_round):
@@ -31,10 +33,29 @@ def test_a_damaged_episode_stops_packing_and_nothing_is_removed(make_round):
     folder = make_round()
     path = folder / "episodes" / "rollout_001.h5"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(EpisodeError, match=r"rollout_001\.h5: does not match"):
+    with pytest.raises(EpisodeError, match=r"rollout_001\.h5: .* does not match"):
         pack(folder)
     assert len(list((folder / "episodes").iterdir())) == 4
     assert open_round(folder).file(0).name == "rollout_000.h5"
+
+
+def test_altered_figures_are_not_packed_into_new_hashes(make_round):
+    folder = make_round()
+    manifest = folder / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"success": false', '"success": true', 1))
+    problems = verify_round(folder)
+    assert problems
+    with pytest.raises(EpisodeError, match="manifest"):
+        pack(folder)
+    assert verify_round(folder) == problems
+
+
+def test_the_command_packs_rounds_and_refuses_others_in_a_line(make_round, capsys):
+    folder = make_round()
+    assert main([str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}: 1 shard\n"
+    with pytest.raises(DataError, match="not sealed"):
+        main([str(make_round("round_001", sealed=False))])
 
 
 def test_packing_again_removes_what_an_interrupted_packing_left(make_round):

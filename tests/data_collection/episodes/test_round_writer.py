@@ -52,6 +52,16 @@ def test_a_damaged_unlisted_file_is_set_aside(tmp_path, make_arrays, caplog):
     assert "r1.h5" in caplog.text
 
 
+@pytest.mark.parametrize("seeds", [{"r2": 1}, {"r1": 2}])
+def test_a_file_that_does_not_belong_into_the_round_is_set_aside(
+    tmp_path, make_arrays, caplog, seeds
+):
+    write_episode(tmp_path, "r1", make_arrays(), ATTRIBUTES)
+    assert RoundWriter(tmp_path, "a: 1").adopt(seeds) == []
+    assert (tmp_path / "episodes" / "r1.h5.damaged").exists()
+    assert "r1.h5 has the seed 1: no episode of this round" in caplog.text
+
+
 def test_entering_twice_is_harmless_but_another_episode_is_refused(tmp_path, make_arrays):
     writer = RoundWriter(tmp_path, "a: 1")
     record = write_episode(tmp_path, "r1", make_arrays(0), ATTRIBUTES)

@@ -4,6 +4,7 @@ import pytest
 from data_collection.mixing.ensemble_gate import EnsembleGate
 from data_collection.teachers.policy_checkpoint import PolicyCheckpoint
 from tests.support.toy import make_toy
+from trainer.checkpoint import resolve_checkpoint
 from trainer.environment import STATE, Environment, StepResult
 
 RUN = "runs/toy/exp1"
@@ -73,3 +74,8 @@ def test_an_episode_does_not_depend_on_those_before_it(root):
     for seed in (7, 3, 7):  # a member that agrees to the bit has begun anew
         vote_ta = votes(root, seed)
         assert decisions(gate, environment, seed, vote_ta, vote_ta) == [False] * 4
+
+
+def test_it_says_which_weights_decide(root):
+    gate = EnsembleGate(root, members=[RUN], discrepancy=0.3, variance=0.1)
+    assert gate.checkpoints() == {"members[0]": resolve_checkpoint(root / RUN).weights_sha256}
