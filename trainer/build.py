@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from pydantic import Field
 from torch import nn
 
@@ -23,6 +26,7 @@ from trainer.build_checks import (
 )
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import Experiment, load_component_config, load_config
+from trainer.config_tree import lookup
 from trainer.errors import CheckpointError, ConfigError
 from trainer.holdout import held_out_samples
 from trainer.interfaces import (
@@ -63,6 +67,12 @@ log = logging.getLogger(__name__)
 
 BUILTIN_PLUGINS = ("trainer.loggers.jsonl", "trainer.loggers.tensorboard")
 CONFIG, RESOLVED, NORMALIZATION = "config.yaml", "resolved.yaml", "normalization.json"
+
+_STATISTICS_DEPEND_ON = (
+    ("data", "action_transform"),
+    ("normalization", "state"),
+    ("normalization", "action"),
+)
 
 
 class Resolved(Strict):
@@ -123,6 +133,15 @@ class Run:
     def save_dir(self) -> Path:
         """Where checkpoints and logs of this run go."""
         return self.root / Path(self.config.train.save_dir).expanduser()
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """The hash of what is trained on: episodes, which samples of them, how often each."""
+        digest = hashlib.sha256(self.dataset.identity().encode())
+        digest.update(self.training_samples.tobytes())
+        if self.training_weights is not None:
+            digest.update(self.training_weights.tobytes())
+        return digest.hexdigest()
 
     def resolved(self) -> Resolved:
         """Return what acting needs to know beside the experiment."""
@@ -191,6 +210,7 @@ def build_run(
     resuming = statistics is not None
     start = None if resuming else _warm_start(experiment)
     if statistics is None and start and config.normalization.on_warm_start == "keep":
+        _check_kept_statistics(experiment, start)
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
     check_needs(policy, dataset, experiment)
@@ -324,6 +344,19 @@ def _warm_start(experiment: Experiment) -> Checkpoint | None:
         return resolve_checkpoint(experiment.root / Path(load_dir).expanduser())
     except CheckpointError as error:
         raise CheckpointError(f"{experiment.at('train', 'load_dir')}: {error}") from error
+
+
+def _check_kept_statistics(experiment: Experiment, start: Checkpoint) -> None:
+    """Raise ConfigError where the statistics of a checkpoint are those of other quantities."""
+    saved = yaml.safe_load(start.read_text(CONFIG))
+    for key in _STATISTICS_DEPEND_ON:
+        before, now = lookup(saved, key), lookup(experiment.resolved, key)
+        if before != now:
+            raise ConfigError(
+                f"{experiment.at(*key)}: {start.folder} was trained with {before}, this is {now}: "
+                "its statistics do not fit; set normalization.on_warm_start: recompute, or put "
+                "the old value back"
+            )
 
 
 def _load_pretrained(policy: Policy, specs: Mapping[str, LocatedSpec]) -> None:

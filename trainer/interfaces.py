@@ -277,6 +277,13 @@ class Dataset(ABC):
         """Return what tells each episode, by its index, from all others: for files of scores."""
         raise UserError(f"{type(self).__name__} does not say which episodes it holds")
 
+    def identity(self) -> str:
+        """Return what tells these data from others of the same size; nothing where nobody knows.
+
+        A run goes on with the same ones only.
+        """
+        return ""
+
     @abstractmethod
     def sample_weights(self) -> np.ndarray | None:
         """Return (len,) float64 sampling weights, or None when all samples count the same."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -45,7 +47,7 @@ class TrainLoop:
         self.ranks = ranks
         self.policy = run.policy
         self.resumed_from: Checkpoint | None = None
-        self.step = 0
+        self.step = self._logged_step = 0
         self.order = SampleOrder(
             run.training_samples,
             batch_size=run.config.data.batch_size,
@@ -96,9 +98,11 @@ class TrainLoop:
             Interrupted: SIGTERM or Ctrl-C; ``interrupt/`` was saved.
         """
         self.prepare()
-        batches = self._batches()
         with (
-            Reviewer(self.run, self.ranks, self.state.acting_components, self.step) as reviewer,
+            contextlib.closing(self._batches()) as batches,  # workers end with the loop
+            Reviewer(
+                self.run, self.ranks, self.state.acting_components, self._logged_step
+            ) as reviewer,
             StopRequest() as stop,
             self._progress_bar() as bar,
         ):
@@ -112,7 +116,7 @@ class TrainLoop:
                     self._report(reviewer, bar)
                 epoch = self._epoch_just_ended()
                 saved = self._end_epoch(epoch, reviewer) if epoch else False
-                if stopping:
+                if stopping and self.step < self.total_steps:
                     if not saved:
                         self.save(INTERRUPT, self.step // self.steps_per_epoch)
                     raise Interrupted(
@@ -162,7 +166,8 @@ class TrainLoop:
             self.ranks.all_reduce_sum(weight_and_stop)
             per_rank = weight_and_stop[0].clamp(min=1) / self.ranks.world_size
             scale = self.run.config.data.batch_size / per_rank
-            stopping = self._may_look_at_device() and bool(weight_and_stop[1] > 0)
+            if self.ranks.world_size > 1:
+                stopping = self._may_look_at_device() and bool(weight_and_stop[1] > 0)
         self._apply_gradients(loss, scale)
         with torch.no_grad():
             self.policy.after_step(progress, self.optimizer)
@@ -182,11 +187,11 @@ class TrainLoop:
 
     # ---- what surrounds a step -----------------------------------------------------------------
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch]:
         indices = self.order.from_step(self.step, self.total_steps)
         workers = self.run.config.data.num_workers
         if workers == 0:
-            return map(self.run.dataset.__getitems__, indices)
+            return _each(map(self.run.dataset.__getitems__, indices))
         loader = DataLoader(
             self.run.dataset,  # type: ignore[arg-type] - fetched by __getitems__ alone
             batch_sampler=indices,  # type: ignore[arg-type]
@@ -197,8 +202,9 @@ class TrainLoop:
             multiprocessing_context="fork",
             # Its own generator: otherwise creating the iterator would draw from the global one.
             generator=torch.Generator(),
+            worker_init_fn=_leave_signals_to_the_trainer,
         )
-        return iter(loader)
+        return _each(iter(loader))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         start = time.perf_counter()
@@ -282,7 +288,9 @@ class TrainLoop:
     def save(self, name: str, epoch: int, attachments: Sequence[Path] = ()) -> None:
         """Write a checkpoint, into which ``attachments`` move; every rank must call this."""
         self.guard.check(self.save_dir)
-        training_state = self.state.capture(self.step, len(self.run.training_samples))
+        training_state = self.state.capture(
+            self.step, len(self.run.training_samples), self.run.data_sha256
+        )
         if self.ranks.is_main:
             save_checkpoint(
                 self.run.save_dir,
@@ -306,18 +314,34 @@ class TrainLoop:
         """
         state = self.state.restore(checkpoint)
         samples, now = state["samples"], len(self.run.training_samples)
-        if samples != now:
+        if (samples, state["data_sha256"]) != (now, self.run.data_sha256):
+            others = f"{now}" if samples != now else "others, though as many,"
             raise CheckpointError(
-                f"{checkpoint.folder} was trained on {samples} samples, and there are {now} now: "
-                "put the data back, or train a new expN on them (train.load_dir warm-starts it)"
+                f"{checkpoint.folder} was trained on {samples} samples, and there are {others} "
+                "now: put the data and their weights back, or train a new expN on them "
+                "(train.load_dir warm-starts it)"
             )
         self.step = state["step"]
         if self.config.epochs is not None:
             of_a_rank = self.order.global_batch // self.ranks.world_size
             before = steps_per_pass(samples, of_a_rank * len(state["rng"]))
             self.step = self.step * self.steps_per_epoch // before
+        self._logged_step = self.step
+        if len(state["rng"]) != self.ranks.world_size:
+            self._logged_step = sys.maxsize  # other ranks count steps otherwise: nothing is old
         self.resumed_from = checkpoint
+
+
+def _each(batches: Iterator[Batch]) -> Generator[Batch]:
+    """Yield the batches; what makes them is let go when this is closed."""
+    yield from batches
 
 
 def _collated_already(batch: Batch) -> Batch:
     return batch
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """Go on loading when a whole process group is told to stop: the loop still has to save."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

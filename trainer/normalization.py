@@ -34,8 +34,9 @@ class AffineNormalizer(Normalizer):
     """``(x - shift) / scale`` for state and action, after the action transform.
 
     The state is clipped to ``±clip`` normalised units, so that a dimension which hardly moved in
-    the data cannot explode in states that the policy has not seen. Neither actions nor a state in
-    raw units (mode ``none``) are clipped.
+    the data cannot explode in states that the policy has not seen; for the same reason its
+    deviation counts as ``std_floor`` at least, and that of an action as this share of the largest
+    one of all actions. Neither actions nor a state in raw units (mode ``none``) are clipped.
     """
 
     state_shift: Tensor
@@ -69,7 +70,10 @@ class AffineNormalizer(Normalizer):
             (self.state_shift, self.state_scale, STATE, config.state),
             (self.action_shift, self.action_scale, ACTION, config.action),
         ):
-            new_shift, new_scale = _affine(self.statistics[key], mode, config.std_floor)
+            floor = config.std_floor
+            if key == ACTION:  # tiny units, such as metres a step, are no reason to learn less
+                floor *= float(self.statistics[key].std.max()) or 1.0
+            new_shift, new_scale = _affine(self.statistics[key], mode, floor)
             # From memory that is not pinned the values are taken at once, though nobody waits.
             shift.copy_(new_shift, non_blocking=True)
             scale.copy_(new_scale, non_blocking=True)

@@ -30,6 +30,8 @@ class TrainingState(TypedDict):
     step: int
     samples: int
     """How many there were to train on."""
+    data_sha256: str
+    """What tells these data from others."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class TrainedState:
             for name, component in self.policy.components.items()
         }
 
-    def capture(self, step: int, samples: int) -> TrainingState:
+    def capture(self, step: int, samples: int, data_sha256: str) -> TrainingState:
         """Return the training state, on rank 0; every rank must call this."""
         averaging = self.average is not None or self.optimizer.recipe.averages_weights
         return {
@@ -65,6 +67,7 @@ class TrainedState:
             "rng": self.ranks.gather_objects(self._rng_state()),
             "step": step,
             "samples": samples,
+            "data_sha256": data_sha256,
         }
 
     def restore(self, checkpoint: Checkpoint) -> TrainingState:

@@ -157,6 +157,10 @@ class DaggerRounds(Dataset):
         """Return (len,) int64: the episode of each sample, numbered over all rounds."""
         return self._windows.episodes
 
+    def identity(self) -> str:
+        """Return the content hashes of all episodes, in their order."""
+        return " ".join(each["content_sha256"] for each in self.episode_identities())
+
     def episode_identities(self) -> list[dict[str, str]]:
         """Return round, id and content hash of each episode."""
         return episode_identities(self._rounds, self._root)

@@ -47,16 +47,27 @@ class Fake(FakeDataset):
 
 @loggers.register("killer")
 class Killer(Logger):
-    """Sends this process a signal when a figure of a step is logged, once."""
+    """Sends this process, or its group, a signal when a figure of a step is logged, once."""
 
     def __init__(
-        self, *, step: int, signal_number: int = signal.SIGKILL, figure: str = "train/loss"
+        self,
+        *,
+        step: int,
+        signal_number: int = signal.SIGKILL,
+        figure: str = "train/loss",
+        group: bool = False,
     ) -> None:
         self.step, self.signal_number, self.figure = step, signal_number, figure
+        self.group = group
+        if group:
+            os.setpgid(0, 0)
 
     def log_scalars(self, step, values):
         if step == self.step and self.figure in values:
-            os.kill(os.getpid(), self.signal_number)
+            if self.group:
+                os.killpg(0, self.signal_number)
+            else:
+                os.kill(os.getpid(), self.signal_number)
 '''
 
 

@@ -116,6 +116,19 @@ def test_a_warm_start_begins_with_the_acting_weights_of_another_run(toy):
         torch.testing.assert_close(value, source[key])
 
 
+def test_a_warm_start_keeps_no_statistics_of_other_quantities(toy):
+    assert toy.train("--set", "train.epochs=1") == 0, toy.log.read_text()
+    warm = ["train.save_dir=runs/warm", f"train.load_dir={toy.save_dir}", "train.epochs=1"]
+    warm.append("normalization.action=min_max")
+    arguments = [word for setting in warm for word in ("--set", setting)]
+    assert toy.train(*arguments) == 2
+    message = toy.log.read_text()
+    assert "normalization.action: " in message
+    assert "was trained with mean_std, this is min_max: its statistics do not fit" in message
+    again = ("--set", "normalization.on_warm_start=recompute")
+    assert toy.train(*arguments, *again) == 0, toy.log.read_text()
+
+
 def test_a_warm_start_names_weights_that_do_not_fit_unless_they_are_expected(toy):
     assert toy.train() == 0
     arguments = ["--set", "train.save_dir=runs/warm", "--set", f"train.load_dir={toy.save_dir}"]

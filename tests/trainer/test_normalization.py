@@ -142,3 +142,14 @@ def test_no_sample_is_read_where_the_extremes_are_not_clipped(monkeypatch):
 def test_clipped_data_are_said_aloud_at_every_start(toy):
     assert toy.train("--set", "normalization.clip=0.5", "--dry_run") == 0
     assert "state values lie beyond ±0.5 normalised units" in toy.log.read_text()
+
+
+def test_actions_in_tiny_units_are_scaled_as_any_others():
+    metres = {
+        STATE: statistics()[STATE],
+        ACTION: FeatureStatistics(
+            9, np.zeros(2), np.array([2e-3, 1e-9]), np.full(2, -4e-3), np.full(2, 4e-3)
+        ),
+    }
+    normalizer = AffineNormalizer(metres, NormalizationConfig(std_floor=0.01), Identity())
+    np.testing.assert_allclose(normalizer.action_scale, [2e-3, 2e-5])  # a share of the largest

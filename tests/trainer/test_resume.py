@@ -114,6 +114,21 @@ def test_a_polite_signal_saves_and_the_run_goes_on_from_there(toy, same_checkpoi
     assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_leaves_the_workers_at_work_until_it_is_saved(toy, number):
+    toy.edit(data__num_workers=1)
+    params = {"step": 13, "signal_number": int(number), "group": True}
+    stop = json.dumps([{"type": "killer", "params": params}])
+    assert toy.train("--set", f"logging={stop}") == 128 + number, toy.log.read_text()
+    assert newest_checkpoint(toy.save_dir).folder.name == "interrupt"
+
+
+def test_a_signal_in_the_last_step_changes_nothing(toy):
+    stop = json.dumps([{"type": "killer", "params": {"step": 23, "signal_number": 15}}])
+    assert toy.train("--set", f"logging={stop}") == 0, toy.log.read_text()
+    assert newest_checkpoint(toy.save_dir).folder.name == "epoch_3"
+
+
 def test_a_signal_at_the_end_of_an_epoch_that_is_not_saved_saves_all_the_same(toy):
     toy.edit(train__save_every=3)
     stop = json.dumps([{"type": "killer", "params": {"step": 7, "signal_number": 15}}])
@@ -206,6 +221,7 @@ def test_other_world_sizes_go_on_and_say_so(toy):
     assert "epoch_4 (step 16)" in toy.log.read_text()
     last = torch.load(toy.save_dir / "epoch_5" / "training_state.pt", weights_only=True)
     assert last["step"] == 40
+    assert set(range(1, 25)) <= toy.losses().keys()  # what one rank had logged is still there
 
 
 def test_other_data_than_before_are_refused(toy):
@@ -217,6 +233,18 @@ def test_other_data_than_before_are_refused(toy):
     message = toy.log.read_text()
     assert "was trained on 128 samples, and there are 160 now" in message
     assert not (toy.save_dir / "epoch_4").exists()
+
+
+def test_as_many_samples_of_other_data_are_refused(toy):
+    plugin = toy.root / "fake.py"
+    plain = plugin.read_text()
+    known = "        self.fetched = 0\n\n    def identity(self):\n        return {!r}\n"
+    plugin.write_text(plain.replace("        self.fetched = 0\n", known.format("first")))
+    assert toy.train() == 0, toy.log.read_text()
+    toy.edit(train__epochs=4)
+    plugin.write_text(plain.replace("        self.fetched = 0\n", known.format("second")))
+    assert toy.train() == 2
+    assert "on 128 samples, and there are others, though as many, now" in toy.log.read_text()
 
 
 def test_a_second_training_in_the_same_folder_is_refused(toy):
