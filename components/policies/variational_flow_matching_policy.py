@@ -95,6 +95,8 @@ class VariationalFlowMatchingPolicy(Policy):
         }
         self.needs = self.observer.needs
         check_decoder(self.decoder, interface, self.observer)
+        # Nothing is ever dropped here, and a weight without a gradient stops several ranks.
+        check_fit("latent_token.can_drop", self.latent.token.can_drop, False)
         check_fit("gate.experts", self.gate.experts, self.decoder.experts)
         check_fit("gate.features", self.gate.features, self.latent.prior.latent)
         check_fit("prior.latent", self.latent.prior.latent, self.latent.posterior.latent)
@@ -172,6 +174,8 @@ class VariationalFlowMatchingPolicy(Policy):
 
     def _transport(self, predicted_bha: Tensor, batch: Batch) -> Tensor:
         """Return the Sinkhorn divergence to the data; padded steps count as met.
+
+        Not as unknown: beside another sample's steps the last action counts there, repeated.
 
         Squared distances are means over a chunk's or a state's numbers, as the velocity's loss is,
         so that its weight means the same for any size of them.

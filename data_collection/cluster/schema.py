@@ -64,10 +64,10 @@ class ClusterConfig(Strict):
             raise ValueError("chained URLs (with ::) are not supported; name one storage")
         user, _, _ = rest.rpartition("@")
         if ":" in user or "?" in rest:
+            name = "AWS_SECRET_ACCESS_KEY" if protocol == "s3" else f"FSSPEC_{protocol.upper()}_…"
             raise ValueError(
                 "this URL comes with secrets or options; leave them out and set them in the "
-                "environment of every machine, for instance "
-                f"FSSPEC_{protocol.upper()}_PASSWORD"
+                f"environment of every machine, for instance {name}"
             )
         return url
 

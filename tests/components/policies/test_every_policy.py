@@ -2,9 +2,14 @@
 
 import pytest
 import torch
+from torch import nn
 
+from components.losses.l2 import L2
+from components.models.latent_token import LatentToken
 from components.policies.variational_flow_matching_policy import VariationalFlowMatchingPolicy
+from tests.components.policies.conftest import INTERFACE, make_variational
 from tests.support.host_reads import HostReads
+from trainer.errors import ConfigError
 from trainer.interfaces import ACTION, ACTION_IS_PAD, STATE, Progress
 
 
@@ -105,3 +110,11 @@ def test_one_batch_is_learnt_by_heart(policy, batch, generators, fit):
     before = error()
     fit(policy, batch, steps=400)
     assert error() < before / 20
+
+
+def test_a_latent_token_that_nothing_drops_must_not_be_learnt():
+    policy = make_variational()
+    components = dict(policy.components.items())
+    components["latent_token"] = LatentToken(latent=8, memory_dim=32)
+    with pytest.raises(ConfigError, match=r"latent_token\.can_drop"):
+        VariationalFlowMatchingPolicy(nn.ModuleDict(components), INTERFACE, L2())
