@@ -228,6 +228,8 @@ def _demonstrations(file: h5py.File, filter_key: str | None) -> list[_Demo]:
     if not names:
         raise DataError(f"{file.filename}: mask/{filter_key} names no demonstration")
     found = {name: groups[name] for name in sorted(set(names), key=_episode_id)}
+    if len({_episode_id(name) for name in found}) < len(found):
+        raise DataError(f"{file.filename}: two demonstrations have the same number")
     if wrong := [name for name, group in found.items() if not isinstance(group, h5py.Group)]:
         raise DataError(f"{file.filename}: data/{wrong[0]} is no group")
     return [_Demo(group, name) for name, group in found.items() if isinstance(group, h5py.Group)]

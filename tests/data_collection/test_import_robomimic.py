@@ -162,6 +162,10 @@ def test_what_is_no_such_file_is_refused(tmp_path):
         file["data/demo_0/states"] = np.zeros((3, 2))
     with pytest.raises(DataError, match=r"no group obs .*dataset_states_to_obs.py adds it"):
         import_demonstrations(path, ALL, tmp_path / "round")
+    with h5py.File(path, "w") as file:
+        file["data/demo_1/actions"] = file["data/demo_01/actions"] = np.zeros((3, 2))
+    with pytest.raises(DataError, match="two demonstrations have the same number"):
+        import_demonstrations(path, ALL, tmp_path / "round")
     with pytest.raises(ConfigError, match="one name for two"):
         main([str(path), "--save_dir", "x", "--control_hz", "1", "--cameras", "a=b", "a=c"])
 
