@@ -30,7 +30,8 @@ def label_errors(saved: SavedPolicy, round_folder: Path, *, samples: int = 1000)
     """
     config = saved.config
     params = config.data.dataset.params | {"rounds": [str(round_folder.resolve())], "cache": "none"}
-    for choice in ("round_weights", "episode_scores"):  # of other rounds
+    # They were made for other rounds.
+    for choice in ("round_weights", "episode_scores", "only_successes", "episodes"):
         params.pop(choice, None)
     dataset = build(
         datasets,

@@ -14,7 +14,13 @@ import numpy as np
 import yaml
 
 from data_collection.clips import choose_cameras, choose_episodes, write_clips, write_sheet
-from data_collection.episodes import EpisodeError, SealedRound, open_round, verify_round
+from data_collection.episodes import (
+    EpisodeError,
+    SealedRound,
+    is_sealed,
+    open_round,
+    verify_round,
+)
 from trainer.cli import USER_ERROR_EXIT, run_command
 from trainer.errors import DataError
 
@@ -91,7 +97,7 @@ def _statistics(sealed: SealedRound) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0, or 2 when ``--verify`` finds damage."""
     args = _parser().parse_args(arguments)
-    if args.verify:
+    if args.verify and is_sealed(args.round):
         damage = verify_round(args.round)
         if damage:
             sys.stdout.write("\n".join(["damaged:", *damage]) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +31,20 @@ class SavedPolicy:
     """Where the environment's parameters are written, for messages."""
 
 
-def load_policy(checkpoint: Checkpoint, device: torch.device) -> SavedPolicy:
+def load_policy(
+    checkpoint: Checkpoint, device: torch.device, overrides: Sequence[str] = ()
+) -> SavedPolicy:
     """Return the policy of a checkpoint, ready to act, built from the checkpoint alone.
 
     The data that it was trained on need not exist any more; its plugins must.
+
+    Args:
+        checkpoint: Where its weights and its configuration lie.
+        device: Where it acts.
+        overrides: Changes of the experiment as ``--set`` makes them, such as
+            ``policy.params.flow.num_steps=2``.
     """
-    experiment = load_config(checkpoint.folder / CONFIG, ExperimentConfig)
+    experiment = load_config(checkpoint.folder / CONFIG, ExperimentConfig, overrides)
     resolved = load_config(checkpoint.folder / RESOLVED, Resolved)
     root = Path(resolved.config.root)
     root = root if root.is_dir() else Path.cwd()  # moved to another machine

@@ -150,7 +150,7 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluate a checkpoint from the command line and return the exit code."""
     args = _parser().parse_args(arguments)
     checkpoint = resolve_checkpoint(args.checkpoint)
-    saved = load_policy(checkpoint, choose_device(args.device))
+    saved = load_policy(checkpoint, choose_device(args.device), args.set)
     config = (saved.config.evaluation or EvaluationConfig(every=None)).model_copy(
         update={
             name: value
@@ -177,6 +177,7 @@ def main(arguments: Sequence[str]) -> int:
             "must name one under evaluation.environment, or the command with --environment"
         )
     name = checkpoint.folder.name + (f"_{args.environment.stem}" if args.environment else "")
+    name += "_changed" if args.set else ""
     output = args.output or checkpoint.folder.parent / f"evaluation_{name}.json"
     try:
         evaluation, _ = evaluate(
@@ -197,6 +198,7 @@ def main(arguments: Sequence[str]) -> int:
         "checkpoint": str(checkpoint.folder),
         "weights_sha256": checkpoint.weights_sha256,
         "seed": config.seed,
+        "changed": args.set,
     }
     write_text_atomically(output, json.dumps(record, indent=1) + "\n")
     sys.stdout.write(f"{evaluation}\nwritten to {output}\n")
@@ -232,6 +234,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the experiment for this evaluation: policy.params.flow.num_steps=1",
+    )
     parser.add_argument("--plugin", action="append", default=[], help="a further plugin to load")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
@@ -239,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="where the figures go, the videos beside them (default: evaluation_epoch_N.json in "
-        "the run, with the name of another environment's FILE)",
+        "the run, with the name of another environment's FILE, and _changed after --set)",
     )
     return parser
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from trainer.interfaces import IMAGE_PREFIX, STATE, TASK, Batch, Environment, Interface, Policy
-from trainer.rollout import ActionError, Slot
+from trainer.rollout import ActionError, Drive
 from trainer.seeding import stream_seed
 
 _DTYPES = {STATE: np.float32, TASK: np.int64}
@@ -53,11 +53,12 @@ class PolicyPlanner:
         self._interface = interface
         self._horizon = horizon
         self._decay = temporal_ensembling
-        self._shapes = {STATE: (interface.state,)} | {
+        self.shapes = {STATE: (interface.state,)} | {
             IMAGE_PREFIX + name: tuple(shape) for name, shape in interface.cameras.items()
         }
+        """Of each key that the policy is shown, without B and To."""
         if TASK in policy.needs:
-            self._shapes[TASK] = ()
+            self.shapes[TASK] = ()
         self._device = next((p.device for p in policy.parameters()), torch.device("cpu"))
         self._generators = [torch.Generator().manual_seed(0) for _ in range(inference_batch)]
         self._chunks: list[deque[np.ndarray]] = [
@@ -76,7 +77,7 @@ class PolicyPlanner:
             )
         for environment in environments[:1]:
             shapes = environment.observation_shapes
-            for key, shape in self._shapes.items():
+            for key, shape in self.shapes.items():
                 if key not in shapes:
                     raise ConfigError(
                         f"the policy wants {key} {shape}; the environment gives {sorted(shapes)}"
@@ -95,7 +96,7 @@ class PolicyPlanner:
                         f"interface.{name}: the policy has {wanted:g}, the environment {given:g}"
                     )
 
-    def reset(self, slot: Slot) -> None:
+    def reset(self, slot: Drive) -> None:
         """Give the slot's row fresh noise, memory and no earlier chunks."""
         row = slot.index
         self._generators[row].manual_seed(stream_seed(slot.job.seed, "policy"))
@@ -105,7 +106,7 @@ class PolicyPlanner:
                 0, torch.tensor([row], device=fresh.device), fresh[row : row + 1]
             )
 
-    def plan(self, slots: Sequence[Slot]) -> None:
+    def plan(self, slots: Sequence[Drive]) -> None:
         """Append the next actions to each slot's queue; raise ActionError if one is not finite."""
         with acting(self._policy):
             action_bha, self._state = self._policy.predict_action(
@@ -130,9 +131,9 @@ class PolicyPlanner:
                 slot.planned.append(ensemble(self._chunks[slot.index], self._decay))
             slot.interrupted = False
 
-    def _observation(self, slots: Sequence[Slot]) -> Batch:
+    def _observation(self, slots: Sequence[Drive]) -> Batch:
         batch: dict[str, Tensor] = {}
-        for key, shape in self._shapes.items():
+        for key, shape in self.shapes.items():
             dtype = _DTYPES.get(key, np.uint8)
             rows = np.zeros((len(self._generators), self.obs_steps, *shape), dtype)
             for slot in slots:

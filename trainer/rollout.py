@@ -49,23 +49,43 @@ class EpisodeResult:
 
 
 @dataclass
-class Slot:
-    """An environment and the episode that runs in it."""
+class Drive:
+    """A running episode as far as a planner is concerned, whoever executes its actions."""
 
     index: int
-    environment: Environment
+    """The planner's row for it."""
     job: RolloutJob = field(init=False)
-    observation: Observation = field(init=False)
-    """What the next action answers; inside ``on_step`` still the one before the step."""
     history: deque[Observation] = field(init=False)
     """The last ``obs_steps`` observations, oldest first; the first one fills what is missing."""
-    generator: np.random.Generator = field(init=False)
-    """Random numbers for hooks: a function of the job's seed."""
     planned: deque[np.ndarray] = field(init=False)
     """Actions (A,) which the planner has decided and which are not executed yet."""
     interrupted: bool = field(init=False)
     """Whether the planner has to forget what it decided earlier in this episode."""
     step: int = field(init=False)
+
+    def begin(self, job: RolloutJob, observation: Observation, obs_steps: int) -> None:
+        """Forget the last episode; ``observation`` is the first one of ``job``."""
+        self.job = job
+        self.history = deque([observation] * obs_steps, maxlen=obs_steps)
+        self.planned = deque()
+        self.interrupted = False
+        self.step = 0
+
+    def interrupt(self) -> None:
+        """Drop the plan: something else is executed, so it answers states that are not reached."""
+        self.planned.clear()
+        self.interrupted = True
+
+
+@dataclass
+class Slot(Drive):
+    """An environment and the episode that runs in it."""
+
+    environment: Environment
+    observation: Observation = field(init=False)
+    """What the next action answers; inside ``on_step`` still the one before the step."""
+    generator: np.random.Generator = field(init=False)
+    """Random numbers for hooks: a function of the job's seed."""
     success: bool = field(init=False)
     episode_return: float = field(init=False)
     decisions: int = field(init=False)
@@ -73,22 +93,13 @@ class Slot:
 
     def start(self, job: RolloutJob, obs_steps: int) -> None:
         """Reset the environment and all counters for ``job``."""
-        self.job = job
         self.observation = self.environment.reset(job.seed)
-        self.history = deque([self.observation] * obs_steps, maxlen=obs_steps)
+        self.begin(job, self.observation, obs_steps)
         self.generator = np.random.default_rng(stream_seed(job.seed, "hooks"))
-        self.planned = deque()
-        self.interrupted = False
-        self.step = 0
         self.success = False
         self.episode_return = 0.0
         self.decisions = 0
         self.seconds_deciding = 0.0
-
-    def interrupt(self) -> None:
-        """Drop the plan: something else is executed, so it answers states that are not reached."""
-        self.planned.clear()
-        self.interrupted = True
 
     def result(self) -> EpisodeResult:
         """Return how the episode stands."""
@@ -113,11 +124,11 @@ class Planner(Protocol):
         """Raise UserError when these environments do not fit."""
         ...
 
-    def reset(self, slot: Slot) -> None:
-        """Forget the slot's previous episode; ``slot.job`` is the new one."""
+    def reset(self, slot: Drive) -> None:
+        """Forget the row's previous episode; ``slot.job`` is the new one."""
         ...
 
-    def plan(self, slots: Sequence[Slot]) -> None:
+    def plan(self, slots: Sequence[Drive]) -> None:
         """Append at least one action to the ``planned`` queue of each of these slots."""
         ...
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from components.datasets.blocks import BlockPool
 from components.datasets.cache import Cache, Choice, choose
 from components.datasets.delivery import cameras_with_depth, decoded, rows_to_deliver
+from components.datasets.episode_choice import chosen_episodes
 from components.datasets.episode_scores import (
     EpisodeScores,
     episode_identities,
@@ -26,6 +27,11 @@ from components.datasets.fit import check_fits
 from components.datasets.round_weights import RoundWeights, sample_weights
 from components.datasets.rounds import merged_statistics, open_rounds, recorded_environment
 from components.datasets.row_sources import RowSource, open_sources
+from components.datasets.target_lengths import (
+    in_words,
+    targets_by_round,
+    warn_of_short_targets,
+)
 from components.datasets.windows import longest_target, make_windows
 from data_collection.episodes import EpisodeError, SealedRound
 from trainer.errors import DataError
@@ -66,10 +72,15 @@ class DaggerRounds(Dataset):
         round_weights: How often samples of each round are drawn; see ``round_weights.py``.
         episode_scores: Which episodes are kept, or drawn how often; see ``episode_scores.py``.
             Weights of rounds and of episodes multiply.
+        only_successes: Leave failed episodes out, all their frames. Not for rounds that a student
+            drove: what the expert says about its failures is what DAgger learns from.
+        episodes: Take these alone: ids, or ``round_001/id`` where several rounds have the id.
+            Shares of ``episode_scores`` are of what these two leave.
 
     Raises:
         DataError: A round is missing, damaged or does not fit the interface, the chunk is longer
-            than any episode, no frame has a valid target, or the scores are of other data.
+            than any episode, no frame has a valid target, no episode is left, or the scores are of
+            other data.
         ValueError: ``round_weights`` do not fit the rounds, or ``depth`` the interface.
     """
 
@@ -83,6 +94,8 @@ class DaggerRounds(Dataset):
         depth: list[str] | None = None,
         round_weights: RoundWeights | None = None,
         episode_scores: EpisodeScores | None = None,
+        only_successes: bool = False,
+        episodes: list[str] | None = None,
     ) -> None:
         self._root = root
         self._cache: Cache = cache
@@ -98,15 +111,23 @@ class DaggerRounds(Dataset):
             raise DataError(str(error)) from error
         if len(windows.frames) == 0:
             raise DataError(f"no frame of the rounds {rounds} has a valid action to learn")
-        _warn_of_short_targets(windows.target_lengths, interface.chunk)
+        chosen_e = chosen_episodes(self._rounds, only_successes, episodes)
+        windows = windows.where(chosen_e[windows.episodes])
+        if len(windows.frames) == 0:
+            raise DataError("no frame of the chosen episodes has a valid action to learn")
         weight_e = np.ones(len(windows.episode_starts))
         if episode_scores is not None:
             sampled = np.unique(windows.episodes)
             weight_e = episode_weights(episode_scores, root, self._rounds, sampled)
             windows = windows.where((weight_e > 0)[windows.episodes])
-        kept_e = weight_e > 0
-        self._kept = int(kept_e.sum())
+        kept_e = chosen_e & (weight_e > 0)
+        of_all = "" if kept_e.all() else f" of {len(kept_e):,}"
+        which = " (the successful ones)" if only_successes else ""
+        self._kept = f"{kept_e.sum():,}{of_all} episodes{which}"
         self._windows = windows
+        self._targets = targets_by_round(self._rounds, windows, interface.chunk)
+        longest = int(windows.target_lengths.max())
+        warn_of_short_targets(self._targets, longest, interface.chunk)
         self._statistics = merged_statistics(self._rounds, kept_e)
         self._rows = rows_to_deliver(self._rounds, interface, wanted_depth)
         self._weights = sample_weights(round_weights, self._samples_per_round())
@@ -174,19 +195,17 @@ class DaggerRounds(Dataset):
         return recorded_environment(self._rounds)
 
     def describe(self) -> str:
-        """Return how much data there is, and where it is kept for which reason."""
-        recorded = len(self._windows.episode_starts)
-        episodes = (
-            f"{self._kept:,}" if self._kept == recorded else f"{self._kept:,} of {recorded:,}"
-        )
+        """Return how much data there is, where it is kept and why, and how long its targets are."""
         line = (
-            f"dagger_rounds: {len(self):,} samples from {episodes} episodes of "
+            f"dagger_rounds: {len(self):,} samples from {self._kept} of "
             f"{len(self._rounds)} round(s), {self._nbytes / 1e6:,.1f} MB"
         )
-        if self._choice is None:
-            return line
-        where = {"none": "mapped from disk", "ram": "in RAM", "device": f"on {self._device}"}
-        return f"{line} {where[self._choice.place]} ({self._choice.reason})"
+        if self._choice is not None:
+            where = {"none": "mapped from disk", "ram": "in RAM", "device": f"on {self._device}"}
+            line += f" {where[self._choice.place]} ({self._choice.reason})"
+        if self._interface.chunk > 1:
+            line += f"; {in_words(self._targets, self._interface.chunk)}"
+        return line
 
     def to_device(self, device: torch.device) -> None:
         """Put the data where ``cache`` says, given the device that batches are wanted on.
@@ -234,14 +253,4 @@ def _check_chunk(rounds: Sequence[SealedRound], chunk: int) -> None:
         raise DataError(
             f"interface.chunk is {chunk}, but the longest episode or label of the rounds has "
             f"{longest} steps; choose a chunk that fits"
-        )
-
-
-def _warn_of_short_targets(lengths: np.ndarray, chunk: int) -> None:
-    if lengths.max() < chunk:
-        _log.warning(
-            "no target has more than %d valid steps of a chunk of %d (interface.chunk): nothing is "
-            "learnt about the later ones; collect with labels: {relabel: rollout}",
-            lengths.max(),
-            chunk,
         )

@@ -67,7 +67,7 @@ def _expand(path: Path, entry: str) -> list[Path]:
     if not sealed:
         raise MissingDataError(
             f"rounds: {entry!r}: no sealed round under {path} (unfinished: {unfinished}); "
-            "finish collecting first"
+            "finish collecting or importing first"
         )
     if unfinished:
         _log.info("%s: rounds that are not sealed are left out: %s", path, unfinished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,10 @@ from data_collection.episodes.schema import (
 )
 from data_collection.episodes.seal import STATISTICS
 from data_collection.episodes.writer import ROUND_FILE
+
+_ROUND_NAME = re.compile(r"round_\d+")
+_COLLECTED = re.compile(r"^teacher:", re.MULTILINE)
+"""What every configuration of ``collect`` has, and an imported round has not."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +155,7 @@ def read_round_file(folder: Path) -> RoundFile:
     if not folder.is_dir():
         raise EpisodeError(f"{folder}: no such round folder")
     if not path.is_file():
-        raise EpisodeError(
-            f"{folder} is not sealed; run data_collection.collect on its configuration again "
-            "to finish and seal it"
-        )
+        raise EpisodeError(_why_not_sealed(folder))
     try:
         values = cast(dict[str, object], json.loads(read_bytes(path)))
         version = values.pop("format_version")
@@ -166,6 +168,25 @@ def read_round_file(folder: Path) -> RoundFile:
             "read it with the version of this program that wrote it"
         )
     return content
+
+
+def _why_not_sealed(folder: Path) -> str:
+    """Return what the folder is instead of a sealed round, and what to do."""
+    rounds = sorted(path.name for path in folder.iterdir() if _ROUND_NAME.fullmatch(path.name))
+    if rounds:
+        return f"{folder} is no round; it holds {', '.join(rounds)}: name one"
+    config = folder / CONFIG
+    if not config.is_file():
+        return f"{folder} holds no round: there is neither {ROUND_FILE} nor {CONFIG}"
+    if _COLLECTED.search(read_bytes(config).decode(errors="replace")):
+        return (
+            f"{folder} is not sealed; run data_collection.collect on its configuration again "
+            "to finish and seal it"
+        )
+    return (
+        f"{folder} is not sealed; run what writes it again, or, if it is whole, "
+        "data_collection.episodes.seal(folder)"
+    )
 
 
 def open_round(folder: Path) -> SealedRound:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +9,14 @@ from pydantic import PositiveFloat, PositiveInt
 
 from data_collection.teachers import Teacher, teachers
 from trainer.acting import load_policy
+from trainer.actor import Actor, ObservationError
 from trainer.checkpoint import resolve_checkpoint
 from trainer.distributed import choose_device
 from trainer.environment import Environment, Observation
-from trainer.planner import PolicyPlanner
-from trainer.rollout import ActionError, RolloutJob, Slot
+from trainer.rollout import ActionError
 from trainer.schema import Device
 
 _SEEDS = 2**62
-
-
-@dataclass(frozen=True)
-class _Episode:
-    """A running episode: its queue and history, and the planner that decides for it alone."""
-
-    slot: Slot
-    planner: PolicyPlanner
 
 
 @teachers.register("policy_checkpoint")
@@ -63,10 +53,11 @@ class PolicyCheckpoint(Teacher):
         self._interface = saved.config.interface.to_interface()
         self._execute_horizon = execute_horizon
         self._temporal_ensembling = temporal_ensembling
-        self._episodes: dict[Environment, _Episode] = {}
+        self._actors: dict[Environment, Actor] = {}
+        """One for each running episode."""
         self.checkpoint = checkpoint.weights_sha256
         self.sees_pictures = bool(self._interface.cameras)
-        self._new_planner()  # so that wrong options are refused now, not at the first step
+        self._new_actor()  # so that wrong options are refused now, not at the first step
         self.memoryless = (
             self._interface.obs_steps == 1
             and execute_horizon == 1
@@ -76,7 +67,7 @@ class PolicyCheckpoint(Teacher):
 
     def reset(self, environment: Environment) -> None:
         """Forget the plan, the history and the noise of the last episode there."""
-        self._episodes.pop(environment, None)
+        self._actors.pop(environment, None)
 
     def act(
         self, environment: Environment, observation: Observation, generator: np.random.Generator
@@ -85,42 +76,22 @@ class PolicyCheckpoint(Teacher):
 
         Raises:
             ConfigError: The environment does not fit the policy.
-            ValueError: The policy gives an action that is not finite.
+            ValueError: The observation or the policy's action is not finite.
         """
-        if environment not in self._episodes:
-            self._episodes[environment] = self._begin(environment, observation, generator)
-        slot, planner = self._episodes[environment].slot, self._episodes[environment].planner
-        slot.history.append(observation)
-        if not slot.planned:
-            try:
-                planner.plan([slot])
-            except ActionError:  # the job that it names is none of the round's
-                raise ValueError(
-                    f"the policy checkpoint {self.checkpoint} gave an action that is not finite"
-                ) from None
-        slot.step += 1
-        return slot.planned.popleft()
+        if environment not in self._actors:
+            actor = self._new_actor()
+            actor.planner.check([environment])
+            actor.reset(int(generator.integers(_SEEDS)))
+            self._actors[environment] = actor
+        try:
+            return self._actors[environment].act(observation)
+        except (ObservationError, ActionError) as error:  # of this episode, not of the user
+            raise ValueError(f"the policy checkpoint {self.checkpoint}: {error}") from None
 
-    def _begin(
-        self, environment: Environment, observation: Observation, generator: np.random.Generator
-    ) -> _Episode:
-        planner = self._new_planner()
-        planner.check([environment])
-        slot = Slot(0, environment)
-        slot.job = RolloutJob("teacher", seed=int(generator.integers(_SEEDS)))
-        slot.history = deque([observation] * planner.obs_steps, maxlen=planner.obs_steps)
-        slot.planned = deque()
-        slot.interrupted = False
-        slot.step = 0
-        planner.reset(slot)
-        return _Episode(slot, planner)
-
-    def _new_planner(self) -> PolicyPlanner:
-        ensembling = self._temporal_ensembling
-        return PolicyPlanner(
+    def _new_actor(self) -> Actor:
+        return Actor(
             self._policy,
             self._interface,
-            inference_batch=1,
             execute_horizon=self._execute_horizon,
-            temporal_ensembling=ensembling,
+            temporal_ensembling=self._temporal_ensembling,
         )

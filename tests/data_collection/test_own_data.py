@@ -16,7 +16,7 @@ from trainer.signature import build
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "how-to" / "own_data.md").read_text()
 DATA, TEACHER = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-SHOW, TRAIN = (shlex.split(line) for line in re.findall(r"^python .*$", TEXT, re.MULTILINE))
+SHOW, TRAIN = (shlex.split(x) for x in re.findall(r"^python .*data/mine.*$", TEXT, re.MULTILINE))
 
 
 def run(code, folder):

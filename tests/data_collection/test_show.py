@@ -57,6 +57,13 @@ def test_a_round_that_is_not_sealed_is_a_user_error(make_round):
         main([str(make_round(sealed=False))])
 
 
+def test_a_folder_of_rounds_is_a_user_error_that_names_them(make_round, tmp_path):
+    make_round("rounds/round_000")
+    for options in ([], ["--verify"], ["--sheet", str(tmp_path / "sheet.png")]):
+        with pytest.raises(DataError, match=r"rounds is no round; it holds round_000: name one"):
+            main([str(tmp_path / "rounds"), *options])
+
+
 GREYS = {"head": 60, "left": 200}
 
 

@@ -109,3 +109,16 @@ def test_another_environment_leaves_what_was_found_in_the_first_alone(toy):
     assert record["returns"] == [6.0, 6.0, 6.0]
     folder = toy.save_dir / "videos" / "epoch_3_elsewhere"
     assert [path.name for path in folder.iterdir()] == ["episode_6_failure.mp4"]
+
+
+def test_a_changed_experiment_leaves_what_was_found_alone(toy):
+    run = ["--checkpoint", str(toy.save_dir), "--device", "cpu"]
+    assert evaluate.main(run) == 0
+    first = (toy.save_dir / "evaluation_epoch_3.json").read_text()
+    change = "policy.params.flow.num_steps=1"
+    assert evaluate.main([*run, "--set", change]) == 0
+    assert (toy.save_dir / "evaluation_epoch_3.json").read_text() == first
+    record = json.loads((toy.save_dir / "evaluation_epoch_3_changed.json").read_text())
+    assert record["changed"] == [change]
+    with pytest.raises(ConfigError, match="did you mean 'num_steps'"):
+        evaluate.main([*run, "--set", "policy.params.flow.num_step=1"])

@@ -53,10 +53,23 @@ def test_a_manifest_from_before_drivers_were_named_is_read(make_round):
 
 def test_an_unsealed_round_is_refused_with_what_to_do(make_round):
     folder = make_round(sealed=False)
-    with pytest.raises(EpisodeError, match="round_000 is not sealed; run"):
+    with pytest.raises(EpisodeError, match=r"round_000 is not sealed; run what .*seal\(folder"):
+        open_round(folder)
+    config = folder / "config.yaml"
+    config.write_text("episodes: 4\nteacher: {type: toy}\n")
+    with pytest.raises(EpisodeError, match=r"is not sealed; run data_collection\.collect on its"):
         open_round(folder)
     seal(folder)
     assert len(open_round(folder).ids) == 4
+
+
+def test_a_folder_of_rounds_names_them(make_round, tmp_path):
+    make_round("data/round_000")
+    make_round("data/round_001", sealed=False)
+    with pytest.raises(EpisodeError, match=r"data is no round; it holds round_000, round_001: nam"):
+        open_round(tmp_path / "data")
+    with pytest.raises(EpisodeError, match=r"holds no round: there is neither round.json nor conf"):
+        open_round(tmp_path)
 
 
 def test_another_format_version_is_refused(make_round):

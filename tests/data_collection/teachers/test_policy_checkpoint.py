@@ -118,10 +118,10 @@ def test_what_does_not_fit_is_refused(project, path, tmp_path):
         acted(PolicyCheckpoint(project, path=path), other, seed=0)
 
 
-def test_an_action_that_is_not_finite_is_an_error_of_whoever_asked(project):
+def test_what_is_not_finite_is_an_error_of_whoever_asked(project):
     teacher = PolicyCheckpoint(project, path="runs/toy/exp1")
     environment = Walk()
     observation = {STATE: np.full(5, np.nan, np.float32)}
     teacher.reset(environment)
-    with pytest.raises(ValueError, match=f"{teacher.checkpoint} gave an action that is not finite"):
+    with pytest.raises(ValueError, match=f"{teacher.checkpoint}: .*not finite"):
         teacher.act(environment, observation, np.random.default_rng(0))
