@@ -64,7 +64,7 @@ def test_a_kind_lists_all_of_its_plugins(capsys):
         (["policy"], "no kind of plugin named 'policy' (did you mean 'policies'?); there are acti"),
         (
             ["losses", "hubr"],
-            "no plugin among losses named 'hubr' (did you mean 'huber'?); there ar",
+            "no plugin among losses named 'hubr' (did you mean 'huber'?); there",
         ),
     ],
 )
