@@ -120,23 +120,27 @@ def _play_and_seal(
             seeds = {job.id: job.seed for job in jobs}
             writer.adopt(seeds)
             shutil.rmtree(folder / QUARANTINE, ignore_errors=True)  # they get another chance
-            timing = _collect(loaded.config, pool, writer)
+            timing, attempts = _collect(loaded.config, pool, writer)
             _log.info("%s", timing)
             write_text_atomically(folder / _TIMING, json.dumps(asdict(timing)) + "\n")
         writer.adopt(seeds)  # what a worker left when it was killed
         seal(folder, writer.records)
+        _log.info("%s", _kept(loaded.config, len(writer.records), attempts))
     except EpisodeError as error:
         raise DataError(str(error)) from error
 
 
-def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
+def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> tuple[Timing, int]:
     """Have attempts made in order until ``config`` has its episodes, or its steps.
+
+    Returns how long it took, and how many attempts the round took over all of its starts.
 
     An attempt begins only when all earlier ones together are surely too few. So the episodes of
     the round are the first ones in the order of the attempts, whoever is quicker.
     """
     records, tally = writer.records, _Tally()
     found, begin = len(records), time.perf_counter()
+    made = max((record.attributes.seed - config.seed + 1 for record in records.values()), default=0)
     attempts = iter(job for job in map(config.job, range(config.attempts)) if job.id not in records)
     if found:
         _log.info("going on with %d episodes that are there already", found)
@@ -152,6 +156,7 @@ def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
                 if job is None:
                     break
                 pool.submit(job)
+                made = max(made, job.seed - config.seed + 1)
             if not pool.outstanding:
                 check_complete(config, records.values(), tally.broken)
                 break
@@ -166,7 +171,15 @@ def _collect(config: CollectConfig, pool: Pool, writer: RoundWriter) -> Timing:
                     writer.enter(outcome.record)
                 bar.update(len(records) - bar.n)
                 bar.set_postfix(success=f"{1 - tally.failed / tally.played:.2f}", refresh=False)
-    return Timing(tally.frames, time.perf_counter() - begin, tally.labelling_seconds)
+    return Timing(tally.frames, time.perf_counter() - begin, tally.labelling_seconds), made
+
+
+def _kept(config: CollectConfig, episodes: int, attempts: int) -> str:
+    """Return one line about how many of the attempts the round holds."""
+    line = f"{episodes} episodes of {attempts} attempts"
+    if attempts > episodes and not config.keep_failures:
+        line += "; failures are dropped, keep_failures: true would keep them"
+    return line
 
 
 @dataclass

@@ -1,5 +1,7 @@
 import ast
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,18 @@ def test_no_module_bears_the_name_of_a_standard_library_module():
     names = {file: file.parent.name if file.stem == "__init__" else file.stem for file in SOURCES}
     assert SOURCES
     assert [str(file) for file, name in names.items() if name in sys.stdlib_module_names] == []
+
+
+def test_the_readme_lists_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = (ROOT / "README.md").read_text().partition("| extra | for |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(
+        project["optional-dependencies"]
+    )
+
+
+def test_every_page_is_in_the_navigation_and_the_index():
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    index = (ROOT / "docs" / "index.md").read_text()
+    assert set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text())) == pages
+    assert set(re.findall(r"\(([\w/-]+\.md)\)", index)) == pages - {"index.md"}

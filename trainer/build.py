@@ -59,7 +59,7 @@ from trainer.registry import (
 )
 from trainer.schema import ComponentSpec, ExperimentConfig, PlainValue, Strict
 from trainer.seeding import stream_seed
-from trainer.signature import build
+from trainer.signature import build, check_spec
 from trainer.weights import load_components
 from trainer.yaml_file import to_yaml
 
@@ -201,8 +201,10 @@ def build_run(
     recipe = _recipe(experiment)
     specs = _model_specs(experiment)
     check_optims(experiment)
-    for spec in config.logging:
-        loggers.get(spec.type)  # they open files, so they are built only when training starts
+    for i, spec in enumerate(config.logging):
+        # They open files, so they are built only when training starts.
+        supplied = dict.fromkeys(loggers.supplied)
+        check_spec(loggers, spec, experiment.under("logging", i), supplied)
     has_own_data = dataset is None
     if dataset is None:
         check_best(experiment)

@@ -87,7 +87,7 @@ def check_optims(experiment: Experiment) -> None:
                 known = model.component_config_paths
                 raise ConfigError(
                     f"{experiment.at('model', section, name)}: no component has this name"
-                    f"{nearest(name, known)}; there are {', '.join(known)}"
+                    f"{nearest(name, known)}; there are {', '.join(known) or 'none'}"
                 )
 
 

@@ -20,15 +20,15 @@ def dry_run(experiment: Experiment, device: torch.device) -> None:
     """Print the parameter table and the shapes of a batch that went through ``compute_loss``.
 
     Where the data do not exist yet, a fake batch made from ``interface`` stands in, and that is
-    said. Everything else is validated as for training.
+    said in the last line. Everything else is validated as for training.
     """
-    note = ""
+    missing: MissingDataError | None = None
     try:
         run = build_run(experiment, None)
     except MissingDataError as error:
         fake = FakeDataset(experiment.config.interface.to_interface())
         run = build_run(experiment, None, dataset=fake)
-        note = f"no data yet, so this is a fake batch made from interface ({error})\n"
+        missing = error
     batch = _first_batch(run, device)
     run.policy.to(device)
     groups = parameter_groups(run.policy, experiment.config.model.component_optims)
@@ -39,7 +39,9 @@ def dry_run(experiment: Experiment, device: torch.device) -> None:
     lines = [*_parameter_table(run), "", *_batch_table(batch)]
     lines.append(f"\nloss of this batch before training: {float(output.loss):.4g}")
     lines.append(f"checkpoints and logs would go to {run.save_dir}")
-    sys.stdout.write(note + "\n".join(lines) + "\n")
+    if missing:
+        lines.append(f"NOT checked against data: {missing}; the batch above is made from interface")
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _first_batch(run: Run, device: torch.device) -> Batch:

@@ -58,7 +58,11 @@ class StepResult(NamedTuple):
 
 
 class Environment(ABC):
-    """One simulated environment. ``seed`` decides everything random in an episode."""
+    """One simulated environment. ``seed`` decides everything random in an episode.
+
+    Its constructor is given ``root``, the project's folder, if it asks for it; its other parameters
+    are ``params`` of the YAML.
+    """
 
     control_hz: float
     max_steps: int

@@ -30,8 +30,14 @@ class CheckpointError(UserError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the closest known name, or an empty string."""
+    close = closest(name, known)
+    return f" (did you mean {close!r}?)" if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like ``name``, or None when none is."""
     names = list(known)
     # What was cut short is nearer to the whole than difflib finds.
     begun = sorted((each for each in names if name and each.startswith(name)), key=len)
     matches = begun or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
+    return matches[0] if matches else None

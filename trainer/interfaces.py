@@ -109,7 +109,10 @@ class Normalizer(nn.Module, ABC):
 
 
 class Loss(ABC):
-    """An element-wise regression loss reduced through one masked mean."""
+    """An element-wise regression loss reduced through one masked mean.
+
+    All parameters of its constructor are ``params`` of the YAML.
+    """
 
     @abstractmethod
     def __call__(self, prediction_bha: Tensor, target_bha: Tensor, valid_bh: Tensor) -> LossOutput:
@@ -125,7 +128,11 @@ class OptimizerView(Protocol):
 
 
 class Policy(nn.Module, ABC):
-    """What a policy plugin supplies. Every parameter and buffer lives in ``components``."""
+    """What a policy plugin supplies. Every parameter and buffer lives in ``components``.
+
+    Its constructor is given what it asks for of ``components`` (the models of the YAML,
+    ``nn.ModuleDict``), ``interface`` and ``loss``; its other parameters are ``params`` of the YAML.
+    """
 
     components: nn.ModuleDict
     normalizer: Normalizer
@@ -164,7 +171,10 @@ class Policy(nn.Module, ABC):
 
 
 class Pretrained(ABC):
-    """A model component that may start from weights which were trained elsewhere."""
+    """A model component that may start from weights which were trained elsewhere.
+
+    As every model's, its constructor is given ``root``, the project's folder, if it asks for it.
+    """
 
     @abstractmethod
     def load_pretrained(self) -> None:
@@ -202,7 +212,10 @@ class Scorer(Policy, ABC):
 
 
 class ActionTransform(ABC):
-    """An invertible change of action coordinates, applied before normalisation."""
+    """An invertible change of action coordinates, applied before normalisation.
+
+    All parameters of its constructor are ``params`` of the YAML.
+    """
 
     is_identity = False
     """True when ``forward`` returns the chunk unchanged (then no statistics need recomputing)."""
@@ -217,7 +230,10 @@ class ActionTransform(ABC):
 
 
 class OptimizerPlugin(ABC):
-    """A recipe: an optimizer and its learning-rate schedule, a pure function of the step."""
+    """A recipe: an optimizer and its learning-rate schedule, a pure function of the step.
+
+    All parameters of its constructor are ``params`` of the YAML.
+    """
 
     averages_weights = False
     """True when the optimizer keeps its own average of the weights (then EMA is an error)."""
@@ -255,7 +271,11 @@ class OptimizerPlugin(ABC):
 
 
 class Dataset(ABC):
-    """A source of samples which are fetched a batch at a time."""
+    """A source of samples which are fetched a batch at a time.
+
+    Its constructor is given ``interface`` and ``root``, the folder that relative paths start from,
+    if it asks for them; its other parameters are ``params`` of the YAML.
+    """
 
     @abstractmethod
     def __len__(self) -> int:
@@ -302,7 +322,10 @@ class Dataset(ABC):
 
 
 class Augmentation(ABC):
-    """A random change of a training batch, on the device."""
+    """A random change of a training batch, on the device.
+
+    All parameters of its constructor are ``params`` of the YAML.
+    """
 
     @abstractmethod
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -310,7 +333,12 @@ class Augmentation(ABC):
 
 
 class Logger(ABC):
-    """Where figures, pictures and videos of a run go. Only rank 0 has loggers."""
+    """Where figures, pictures and videos of a run go. Only rank 0 has loggers.
+
+    Its constructor is given ``save_dir``, the run's folder, and ``start_step``, behind which
+    nothing counts that an earlier start wrote, if it asks for them; its other parameters are
+    ``params`` of the YAML.
+    """
 
     @abstractmethod
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:

@@ -89,6 +89,11 @@ class TrainLoop:
 
     # ---- the loop ------------------------------------------------------------------------------
 
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.step >= self.total_steps
+
     def train(self) -> None:
         """Train to the end.
 
@@ -247,7 +252,7 @@ class TrainLoop:
             initial=self.step,
             description="/".join(self.run.save_dir.parts[-2:]),
             unit="step",
-            disable=not self.ranks.is_main,
+            disable=not self.ranks.is_main or self.finished,
         )
 
     def _report(self, reviewer: Reviewer, bar: tqdm) -> None:

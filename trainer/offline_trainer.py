@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
             "  python trainer/offline_trainer.py --train_config "
             "experiment_training/imitation_learning/naive_flow_matching_policy/exp3/"
             "naive_flow_matching_policy.yaml\n"
-            "  … --set data.batch_size=128 --set train.optimizer.params.lr=3e-4\n"
+            "  … --set train.optimizer.params.lr=3e-4 --set train.save_dir=runs/lr_3e-4\n"
             "  … --dry_run          check everything, print parameters and shapes, train nothing\n"
             "  torchrun --nproc_per_node=4 trainer/offline_trainer.py --train_config …\n"
         ),

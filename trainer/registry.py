@@ -8,11 +8,12 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from trainer.errors import ConfigError, UserError, nearest
+from trainer.errors import ConfigError, UserError, closest, nearest
 from trainer.yaml_file import missing_file, shown
 
 if TYPE_CHECKING:
@@ -42,10 +43,17 @@ class UnknownComponentError(ConfigError, KeyError):
 
 
 class Registry(Generic[Base]):
-    """The components of one kind, by key."""
+    """The components of one kind, by key.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: What they are called in messages.
+        supplied: What the program gives to the constructors that ask for it; all their other
+            parameters come from the YAML.
+    """
+
+    def __init__(self, kind: str, supplied: Sequence[str] = ()) -> None:
         self.kind = kind
+        self.supplied = tuple(supplied)
         self._entries: dict[str, type[Base]] = {}
 
     def register(self, key: str) -> Callable[[type[T]], type[T]]:
@@ -67,30 +75,32 @@ class Registry(Generic[Base]):
         """Return the class registered under ``key``; raise UnknownComponentError otherwise."""
         if key in self._entries:
             return self._entries[key]
-        module = _module_that_registers(self.kind, key)
-        hint = (
-            f"; add {module} to plugins"
-            if module
-            else f"{nearest(key, self._entries)}; is its plugin listed in plugins?"
-        )
+        shipped = _not_loaded(self.kind)
         known = ", ".join(sorted(self._entries)) or "none"
-        raise UnknownComponentError(f"no {self.kind} named {key!r} (loaded: {known}){hint}")
+        message = f"no {self.kind} named {key!r} (loaded: {known})"
+        meant = key if key in shipped else closest(key, [*self._entries, *shipped])
+        if meant is not None and meant != key:
+            message += f" (did you mean {meant!r}?)"
+        add = shipped.get(meant or "")
+        question = f"add {add} to plugins" if add else "is its plugin listed in plugins?"
+        raise UnknownComponentError(f"{message}; {question}")
 
     def keys(self) -> list[str]:
         """Return the registered keys, sorted."""
         return sorted(self._entries)
 
 
-policies: Registry[Policy] = Registry("policy")
-models: Registry[nn.Module] = Registry("model")
+policies: Registry[Policy] = Registry("policy", ["components", "interface", "loss"])
+models: Registry[nn.Module] = Registry("model", ["root"])
 losses: Registry[Loss] = Registry("loss")
 optimizers: Registry[OptimizerPlugin] = Registry("optimizer")
-datasets: Registry[Dataset] = Registry("dataset")
+datasets: Registry[Dataset] = Registry("dataset", ["interface", "root"])
 augmentations: Registry[Augmentation] = Registry("augmentation")
 action_transforms: Registry[ActionTransform] = Registry("action transform")
-loggers: Registry[Logger] = Registry("logger")
-environments: Registry[Environment] = Registry("environment")
+loggers: Registry[Logger] = Registry("logger", ["save_dir", "start_step"])
+environments: Registry[Environment] = Registry("environment", ["root"])
 
+_REGISTERS = re.compile(r"\b(\w+)\.register\(\s*[\"']([^\"']+)[\"']\s*\)")
 _PLUGIN_FOLDERS = ("components", "data_collection", "trainer/loggers")
 
 
@@ -149,18 +159,30 @@ def _why_not_imported(name: str, error: Exception) -> str:
     return f"plugin {name!r} does not import: {type(error).__name__}: {error}{at}"
 
 
-def _module_that_registers(kind: str, key: str) -> str | None:
-    """Return the module of this project, not yet loaded, whose text registers ``key``."""
-    stem = re.escape(kind[:-1].replace(" ", "_"))  # "policy" is registered through "policies"
-    call = re.compile(rf"\b{stem}\w*\.register\(\s*[\"']{re.escape(key)}[\"']\s*\)")
-    return next(
-        (
-            name
-            for name, file in _tree_modules().items()
-            if name not in sys.modules and call.search(file.read_text(encoding="utf-8"))
-        ),
-        None,
-    )
+@dataclass(frozen=True)
+class Shipped:
+    """A component of this project: the registry's name in the code, its key, and its module."""
+
+    registry: str
+    key: str
+    module: str
+
+
+def shipped_components() -> Iterator[Shipped]:
+    """Yield what the modules of this project register, from their text: nothing is imported."""
+    for module, file in _tree_modules().items():
+        for registry, key in _REGISTERS.findall(file.read_text(encoding="utf-8")):
+            yield Shipped(registry, key, module)
+
+
+def _not_loaded(kind: str) -> dict[str, str]:
+    """Return the module by key of each shipped component of this kind that is not loaded yet."""
+    stem = kind[:-1].replace(" ", "_")  # "policy" is registered through "policies"
+    return {
+        each.key: each.module
+        for each in shipped_components()
+        if each.registry.startswith(stem) and each.module not in sys.modules
+    }
 
 
 def _tree_modules() -> dict[str, Path]:

@@ -65,7 +65,7 @@ def started_run(
         if checkpoint:
             loop.restore(checkpoint)
             if ranks.is_main:
-                log.info("going on from %s (step %d)", checkpoint.folder, checkpoint.step)
+                log.info("%s", _where_it_stands(loop, checkpoint))
         yield loop
 
 
@@ -87,6 +87,16 @@ def _ready_run(
     has_workers = experiment.config.data.num_workers > 0
     run.dataset.to_device(torch.device("cpu") if has_workers else ranks.device)
     return run
+
+
+def _where_it_stands(loop: TrainLoop, checkpoint: Checkpoint) -> str:
+    if loop.finished:
+        length = "train.epochs" if loop.config.epochs is not None else "train.steps"
+        return (
+            f"{checkpoint.folder} is at step {checkpoint.step}: this run is finished, nothing is "
+            f"left to train; a larger {length} goes on"
+        )
+    return f"going on from {checkpoint.folder} (step {checkpoint.step})"
 
 
 def _checkpoint_to_resume(save_dir: Path, resume: str) -> Checkpoint | None:

@@ -64,7 +64,8 @@ class ComponentOptim(Strict):
 class ModelConfig(Strict):
     """Which model components exist, where their architecture is written, how each is trained."""
 
-    component_config_paths: Annotated[dict[str, str], Field(min_length=1)]
+    component_config_paths: dict[str, str]
+    """Empty for a policy that makes its components itself."""
     component_build_args: dict[str, dict[str, PlainValue]] = {}
     component_optims: dict[str, ComponentOptim] = {}
 

@@ -82,7 +82,7 @@ def _checked_arguments(
     }
     arguments = {name: value for name, value in supplied.items() if name in parameters}
     accepted = [name for name in parameters if name not in supplied]
-    hints = _type_hints(component)
+    hints = type_hints(component)
     problems: list[str] = []
     for name, value in spec.params.items():
         if name in accepted:
@@ -121,7 +121,12 @@ def _checked(
     return None
 
 
-def _type_hints(component: type) -> dict[str, object]:
+def type_hints(component: type) -> dict[str, object]:
+    """Return the annotations of a constructor's parameters, ``Annotated`` ones whole.
+
+    Raises:
+        ConfigError: An annotation names what its module does not know when it runs.
+    """
     try:
         return get_type_hints(component.__init__, include_extras=True)
     except NameError as error:

@@ -71,7 +71,9 @@ class SavesState(Protocol):
         ...
 
 
-vector_environments: Registry[VecEnv] = Registry("vector environment")
+vector_environments: Registry[VecEnv] = Registry(
+    "vector environment", ["num_envs", "device", "seed", "root"]
+)
 
 
 class ObservationSet:

@@ -48,4 +48,4 @@ class Mixing(ABC):
         """
 
 
-mixings: Registry[Mixing] = Registry("mixing")
+mixings: Registry[Mixing] = Registry("mixing", ["round", "root"])

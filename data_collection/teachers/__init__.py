@@ -47,4 +47,4 @@ class Teacher(ABC):
         return [self.act(*moment) for moment in moments]
 
 
-teachers: Registry[Teacher] = Registry("teacher")
+teachers: Registry[Teacher] = Registry("teacher", ["root"])

@@ -52,19 +52,25 @@ def test_the_round_does_not_depend_on_workers_and_environments(project):
     assert verify_round(many) == []
 
 
-def test_failures_are_replaced_by_the_next_attempts(project):
+def test_failures_are_replaced_by_the_next_attempts(project, caplog):
+    caplog.set_level("INFO")
     folder = collect(project(episodes=6))
     # Seeds 4 and 8 fail; attempt i has seed 1 + i.
     assert list(contents(folder)) == [f"000_{i:06d}" for i in (0, 1, 2, 4, 5, 6)]
     seeds = [json.loads(x)["seed"] for x in (folder / "manifest.jsonl").read_text().splitlines()]
     assert seeds == [1, 2, 3, 5, 6, 7]
+    assert caplog.messages[-1] == (
+        "6 episodes of 7 attempts; failures are dropped, keep_failures: true would keep them"
+    )
 
 
-def test_failures_are_kept_when_asked_for(project):
+def test_failures_are_kept_when_asked_for(project, caplog):
+    caplog.set_level("INFO")
     folder = collect(project(episodes=5, keep_failures=True))
     rows = [json.loads(x) for x in (folder / "manifest.jsonl").read_text().splitlines()]
     assert [row["success"] for row in rows] == [True, True, True, False, True]
     assert rows[3]["length"] == 20
+    assert caplog.messages[-1] == "5 episodes of 5 attempts"
 
 
 def test_a_round_may_be_asked_for_by_its_steps(project):

@@ -38,7 +38,7 @@ def test_demonstrations_become_a_round_that_can_be_shown_and_trained_on(
     ]
     config = str(ROOT / TRAIN[3])
     assert offline_trainer.main(["--train_config", config, *options, "--dry_run"]) == 0
-    assert "no data yet" not in capsys.readouterr().out
+    assert "NOT checked against data" not in capsys.readouterr().out
 
 
 def test_a_teacher_of_ones_own_is_built_and_acts(tmp_path):

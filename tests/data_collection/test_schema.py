@@ -1,10 +1,20 @@
-"""Who drives which episode of a round, and the noise of drivers."""
+"""Who drives which episode of a round, the noise of drivers, and what the reference says."""
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data_collection.schema import CollectConfig, DriverConfig
+from data_collection.recording import RecordingConfig
+from data_collection.schema import CollectConfig, DriverConfig, LabelConfig, StudentConfig
+from tests.support.reference import documented
+
+SECTIONS = {
+    "": CollectConfig,
+    "drivers": DriverConfig,
+    "student": StudentConfig,
+    "labels": LabelConfig,
+    "recording": RecordingConfig,
+}
 
 
 def config(**values):
@@ -74,3 +84,9 @@ def test_noise_is_given_in_one_way():
 def test_steps_are_counted_only_where_every_episode_is_kept():
     with pytest.raises(ValidationError, match="needs keep_failures: true"):
         config(min_steps=100)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_reference_has_every_key_of_the_schema_and_no_other(section):
+    expected = SECTIONS[section].model_fields
+    assert sorted(documented("collect_yaml.md", section)) == sorted(expected)

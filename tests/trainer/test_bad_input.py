@@ -25,11 +25,17 @@ def refused(toy, *arguments):
         ("train.steps=5", "give exactly one of epochs and steps"),
         ("plugins[0]=components.policies.naive_flow", "naive_flow_matching_policy"),
         ("model.component_config_paths.action_decoder=nowhere.yaml", "nowhere.yaml"),
+        ("model.component_config_paths={}", "'action_decoder' is missing"),
         ("model.component_optims.decoder.freeze=true", "no component has this name"),
         ("interface.chunk=5", None),
         ("train.load_dir=nowhere", "train.load_dir"),
         ("evaluation={plugins: [no.such.module], every: 1}", "no.such.module"),
-        ("logging=[{type: wandbb}]", "no logger named 'wandbb'"),
+        ("logging=[{type: wandbb}]", "logging[0].type: no logger named 'wandbb'"),
+        (
+            "logging=[{type: wandb}]",
+            "(did you mean 'wandb_logger'?); add trainer.loggers.wandb_logger to plugins",
+        ),
+        ("logging=[{type: tensorboard, params: {dir: x}}]", "unknown parameter of tensorboard"),
         ("validation.fraction=0.01", "of 8 episodes none is left for validation"),
         ("validation.fraction=0.99", "of 8 episodes none is left for training"),
         (
@@ -103,7 +109,9 @@ def test_a_dry_run_without_data_takes_a_validation(toy):
         validation={},
     )
     assert toy.train("--dry_run") == 0, toy.log.read_text()
-    assert "no data yet" in toy.log.read_text()
+    last = toy.log.read_text().splitlines()[-1]
+    assert last.startswith("NOT checked against data: rounds: 'not/there': no folder")
+    assert last.endswith("; the batch above is made from interface")
 
 
 def test_a_dry_run_builds_the_optimizer_too(toy):

@@ -68,6 +68,39 @@ def test_a_copied_experiment_trains_in_its_own_folder(toy):
     assert (toy.root / "runs/toy/exp1/epoch_3").is_dir()
 
 
+def test_a_policy_may_make_its_components_itself(toy):
+    plugin = """
+
+from torch import nn
+from trainer.interfaces import Interface, Loss, Policy
+from trainer.registry import policies
+
+
+@policies.register("linear")
+class Linear(Policy):
+    def __init__(self, components: nn.ModuleDict, interface: Interface, loss: Loss) -> None:
+        super().__init__()
+        components["line"] = nn.Linear(interface.state, interface.action)
+        self.components, self.loss = components, loss
+
+    def compute_loss(self, batch, progress):
+        batch = self.normalizer.normalize(batch)
+        action_bha = self.components["line"](batch["observation.state"][:, -1:])
+        return self.loss(action_bha, batch["action"], ~batch["action_is_pad"])
+
+    def predict_action(self, observation, state, generators): ...
+"""
+    file = toy.root / "fake.py"
+    file.write_text(file.read_text() + plugin)
+    toy.edit(model={"component_config_paths": {}}, policy={"type": "linear"})
+    assert toy.train("--set", "train.epochs=1") == 0, toy.log.read_text()
+    first = torch.load(toy.save_dir / "epoch_1" / "line.pt", weights_only=True)
+    assert toy.train() == 0, toy.log.read_text()
+    assert "going on from" in toy.log.read_text()
+    last = torch.load(toy.save_dir / "epoch_3" / "line.pt", weights_only=True)
+    assert not torch.equal(first["weight"], last["weight"])
+
+
 def test_a_loss_that_turns_nan_stops_names_the_gradient_and_keeps_the_last_checkpoint(toy):
     toy.edit(data__dataset__params={"nan_from": 10})
     assert toy.train() == 2

@@ -77,6 +77,20 @@ def test_two_ranks_killed_end_with_the_same_bits(toy, same_checkpoint):
     assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
 
 
+def test_a_finished_run_started_again_says_so_and_changes_nothing(toy):
+    assert toy.train() == 0
+    before = {file: file.stat().st_mtime_ns for file in toy.save_dir.rglob("*.pt")}
+    toy.log.write_text("")
+    assert toy.train() == 0
+    line, *others = toy.log.read_text().splitlines()
+    assert line.endswith(
+        "epoch_3 is at step 24: this run is finished, nothing is left to train; a larger "
+        "train.epochs goes on"
+    )
+    assert others == []
+    assert {file: file.stat().st_mtime_ns for file in toy.save_dir.rglob("*.pt")} == before
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(toy, same_checkpoint, seed):
     # Random wall-clock moments also hit the writing of checkpoints, which steps alone would not.

@@ -36,4 +36,4 @@ class VectorTeacher(ABC):
             )
 
 
-vector_teachers: Registry[VectorTeacher] = Registry("vector teacher")
+vector_teachers: Registry[VectorTeacher] = Registry("vector teacher", ["root", "device"])

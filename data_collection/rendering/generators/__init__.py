@@ -48,4 +48,4 @@ class Generator(ABC):
         """
 
 
-generators: Registry[Generator] = Registry("generator")
+generators: Registry[Generator] = Registry("generator", ["root"])
