@@ -14,7 +14,7 @@ from trainer.environment import IMAGE_PREFIX, Interface, Observation
 from trainer.errors import UserError
 from trainer.interfaces import TASK, Policy
 from trainer.planner import PolicyPlanner
-from trainer.rollout import Drive, RolloutJob
+from trainer.rollout import PlannedEpisode, RolloutJob
 from trainer.schema import Device, EvaluationConfig
 
 
@@ -57,7 +57,7 @@ class Actor:
             execute_horizon=execute_horizon,
             temporal_ensembling=temporal_ensembling,
         )
-        self._drive = Drive(0)
+        self._episode = PlannedEpisode(0)
         self._waiting: RolloutJob | None
         self.reset()
 
@@ -121,15 +121,15 @@ class Actor:
         """
         seen = self._checked(observation)
         if self._waiting is None:
-            self._drive.history.append(seen)
+            self._episode.history.append(seen)
         else:
-            self._drive.begin(self._waiting, seen, self.planner.obs_steps)
-            self.planner.reset(self._drive)
+            self._episode.begin(self._waiting, seen, self.planner.obs_steps)
+            self.planner.reset(self._episode)
             self._waiting = None
-        if not self._drive.planned:
-            self.planner.plan([self._drive])
-        self._drive.step += 1
-        return self._drive.planned.popleft()
+        if not self._episode.planned:
+            self.planner.plan([self._episode])
+        self._episode.step += 1
+        return self._episode.planned.popleft()
 
     def _checked(self, observation: Mapping[str, np.ndarray]) -> Observation:
         """Return copies of what the policy sees: drivers of cameras and robots reuse buffers."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from trainer.interfaces import IMAGE_PREFIX, STATE, TASK, Batch, Environment, Interface, Policy
-from trainer.rollout import ActionError, Drive
+from trainer.rollout import ActionError, PlannedEpisode
 from trainer.seeding import stream_seed
 
 _DTYPES = {STATE: np.float32, TASK: np.int64}
@@ -96,7 +96,7 @@ class PolicyPlanner:
                         f"interface.{name}: the policy has {wanted:g}, the environment {given:g}"
                     )
 
-    def reset(self, slot: Drive) -> None:
+    def reset(self, slot: PlannedEpisode) -> None:
         """Give the slot's row fresh noise, memory and no earlier chunks."""
         row = slot.index
         self._generators[row].manual_seed(stream_seed(slot.job.seed, "policy"))
@@ -106,7 +106,7 @@ class PolicyPlanner:
                 0, torch.tensor([row], device=fresh.device), fresh[row : row + 1]
             )
 
-    def plan(self, slots: Sequence[Drive]) -> None:
+    def plan(self, slots: Sequence[PlannedEpisode]) -> None:
         """Append the next actions to each slot's queue; raise ActionError if one is not finite."""
         with acting(self._policy):
             action_bha, self._state = self._policy.predict_action(
@@ -131,7 +131,7 @@ class PolicyPlanner:
                 slot.planned.append(ensemble(self._chunks[slot.index], self._decay))
             slot.interrupted = False
 
-    def _observation(self, slots: Sequence[Drive]) -> Batch:
+    def _observation(self, slots: Sequence[PlannedEpisode]) -> Batch:
         batch: dict[str, Tensor] = {}
         for key, shape in self.shapes.items():
             dtype = _DTYPES.get(key, np.uint8)

@@ -49,7 +49,7 @@ class EpisodeResult:
 
 
 @dataclass
-class Drive:
+class PlannedEpisode:
     """A running episode as far as a planner is concerned, whoever executes its actions."""
 
     index: int
@@ -78,7 +78,7 @@ class Drive:
 
 
 @dataclass
-class Slot(Drive):
+class Slot(PlannedEpisode):
     """An environment and the episode that runs in it."""
 
     environment: Environment
@@ -124,11 +124,11 @@ class Planner(Protocol):
         """Raise UserError when these environments do not fit."""
         ...
 
-    def reset(self, slot: Drive) -> None:
+    def reset(self, slot: PlannedEpisode) -> None:
         """Forget the row's previous episode; ``slot.job`` is the new one."""
         ...
 
-    def plan(self, slots: Sequence[Drive]) -> None:
+    def plan(self, slots: Sequence[PlannedEpisode]) -> None:
         """Append at least one action to the ``planned`` queue of each of these slots."""
         ...
 
