@@ -16,11 +16,12 @@ USER_ERROR_EXIT = 2
 INTERRUPTED_EXIT = 130  # 128 + SIGINT, as shells report it
 
 
-def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
+def run_command(main: Callable[[Sequence[str]], int], *, resumes: bool = False) -> NoReturn:
     """Exit with what ``main`` returns for the command line; 2 after a UserError, 130 after Ctrl-C.
 
     Training that was asked to stop, and has saved what it had, exits as the signal would have it.
-    Sets up logging first: rank 0 logs from INFO, the other torchrun ranks from WARNING.
+    Sets up logging first: rank 0 logs from INFO, the other torchrun ranks from WARNING. Of a
+    command that ``resumes`` it is said, after Ctrl-C, that it goes on where it was.
     """
     rank = int(os.environ.get("RANK", "0"))
     prefix = f"[rank {rank}] " if rank else ""
@@ -35,7 +36,8 @@ def run_command(main: Callable[[Sequence[str]], int]) -> NoReturn:
         logging.getLogger(__name__).info("%s", interrupted)
         sys.exit(interrupted.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write(f"{prefix}interrupted\n")
+        advice = "; start the same command again to go on" if resumes else ""
+        sys.stderr.write(f"{prefix}interrupted{advice}\n")
         sys.exit(INTERRUPTED_EXIT)
 
 

@@ -230,11 +230,13 @@ def test_a_second_collector_of_the_same_round_is_refused_until_the_first_is_gone
     hit = tmp_path / "hit"  # by a rollout that does not end, in the first collection alone
     path = project(environment={"type": "toy", "params": {"kill": str(hit), "signal_number": 0}})
     folder = tmp_path / "rounds" / "round_000"
-    with subprocess.Popen(command(path), stderr=subprocess.DEVNULL) as first:
+    with subprocess.Popen(command(path), stderr=subprocess.PIPE, text=True) as first:
         while not hit.exists():
             time.sleep(0.01)
         second = run(path)
         first.send_signal(signal.SIGINT)
+        _, said = first.communicate()
+    assert "interrupted; start the same command again to go on" in said
     assert second.returncode == 2
     assert f"another process collects {folder}; wait for it, stop it, or" in second.stderr
     assert run(path).returncode == 0
