@@ -45,6 +45,8 @@ TASKS = {
 """Meta-World tasks, and the parameters of their environment."""
 _NEAR = 1.3
 """Times a budget, beyond which a point no longer counts at it: the last episode is whole."""
+_MORE = 1.05
+"""Queries a label from which they are drawn by themselves: a chunk of labels costs several."""
 LABEL_EVERY = 8
 """Steps between labelled states of on-policy rounds."""
 COURSE_BUDGETS = (200, 500, 1000, 2000, 5000)
@@ -193,12 +195,15 @@ def needed_rows(found: Sequence[Point], share: float = 0.95) -> list[Row]:
 
 
 def plot(found: Sequence[Point], path: Path, score: str) -> None:
-    """Draw a panel for each task, against labels above and expert queries below."""
+    """Draw a panel for each task against labels, and one against queries where they are more."""
     tasks = list(dict.fromkeys(p.task for p in found))
-    figure = Figure(figsize=(3.1 * len(tasks), 5.6), layout="constrained")
-    panels = figure.subplots(2, len(tasks), squeeze=False, sharey="col")
+    chunks = any(p.queries > _MORE * p.labels for p in found)
+    drawn = ("labels", "queries") if chunks else ("labels",)
+    size = (3.1 * len(tasks), 2.8 * len(drawn))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(drawn), len(tasks), squeeze=False, sharey="col")
     for column, task in enumerate(tasks):
-        for row, axis in enumerate(("labels", "queries")):
+        for row, axis in enumerate(drawn):
             axes = panels[row][column]
             for method, colour in (("BC", "tab:red"), ("DAgger", "tab:blue")):
                 own = [p for p in found if (p.task, p.method) == (task, method)]
@@ -214,8 +219,8 @@ def plot(found: Sequence[Point], path: Path, score: str) -> None:
             )
             axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
         panels[0][column].set_title(task, fontsize=10)
-    panels[0][0].set_ylabel(score)
-    panels[1][0].set_ylabel(score)
+    for row in panels:
+        row[0].set_ylabel(score)
     panels[0][0].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
