@@ -128,6 +128,8 @@ def main(arguments: Sequence[str]) -> int:
     """Evaluate a checkpoint from the command line and return the exit code."""
     args = _parser().parse_args(arguments)
     checkpoint, device = resolve_checkpoint(args.checkpoint), choose_device(args.device)
+    if args.environment and any(each.startswith("evaluation.environment") for each in args.set):
+        raise ConfigError("--environment and --set evaluation.environment: give one of the two")
     saved = load_policy(checkpoint, device, args.set)
     config = (saved.config.evaluation or EvaluationConfig(every=None)).model_copy(
         update={
@@ -198,6 +200,8 @@ def _parser() -> argparse.ArgumentParser:
             "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002 --episodes 100\n"
             "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002/epoch_1 "
             "--video 4\n"
+            "  … --set policy.params.flow.num_steps=2     other ways to act, without training\n"
+            "  … --set evaluation.temporal_ensembling=0.1 --set evaluation.max_steps=200\n"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -217,14 +221,14 @@ def _parser() -> argparse.ArgumentParser:
         "--execute_horizon", type=positive, help=f"steps executed of each chunk ({config})"
     )
     parser.add_argument(
-        "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
-    )
-    parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change the experiment for this evaluation: policy.params.flow.num_steps=1",
+        help="override one value of the experiment, below evaluation or policy.params",
+    )
+    parser.add_argument(
+        "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
     )
     parser.add_argument("--plugin", action="append", default=[], help="a further plugin to load")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])

@@ -2,10 +2,16 @@ import json
 import re
 
 import pytest
+import torch
+import yaml
+from torch import nn
 
 from tests.support.toy import make_toy
 from trainer import evaluate
+from trainer.acting import load_policy
+from trainer.checkpoint import newest_checkpoint
 from trainer.errors import ConfigError, UserError
+from trainer.registry import policies
 
 SEED = 10_000_007
 STANDING = """
@@ -174,3 +180,61 @@ def test_a_changed_experiment_leaves_what_was_found_alone(toy):
     assert record["policy"]["params"] == {"flow": {"num_steps": 1}}
     with pytest.raises(ConfigError, match="did you mean 'num_steps'"):
         evaluate.main([*run, "--set", "policy.params.flow.num_step=1"])
+
+
+def test_how_a_policy_acts_is_varied_without_training(toy, tmp_path):
+    run = ["--checkpoint", str(toy.save_dir), "--device", "cpu"]
+    output = tmp_path / "varied.json"
+    varied = [
+        "policy.params.flow={solver: midpoint, num_steps: 2}",
+        "evaluation.max_steps=2",
+        "evaluation.environment.params.at=1.5",
+    ]
+    settings = [word for each in varied for word in ("--set", each)]
+    assert evaluate.main([*run, *settings, "--output", str(output)]) == 0
+    record = json.loads(output.read_text())
+    assert record["policy"]["params"]["flow"]["num_steps"] == 2
+    assert record["max_steps"] == 2
+    assert [r["return"] for r in record["results"]] == [3.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.ema_decay=0.5", "--set train.ema_decay: of a trained policy only"),
+        ("interface.chunk=8", "only evaluation.… and policy.params.… can be set"),
+        ("policy.type=act", "--set policy.type: of a trained policy only"),
+        ("policy.params.flow.num_stepz=2", "did you mean 'num_steps'"),
+        ("evaluation.episode=2", "did you mean 'episodes'"),
+        ("evaluation.environment.params.att=2", "did you mean 'at'"),
+    ],
+)
+def test_a_setting_that_is_wrong_or_was_trained_is_named(toy, setting, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        evaluate.main(["--checkpoint", str(toy.save_dir), "--set", setting])
+
+
+def test_a_setting_whose_weights_the_checkpoint_does_not_have_is_refused(toy, monkeypatch):
+    def wider(self, components, interface, loss, *, width: int = 3):
+        original(self, components, interface, loss)
+        components["head"] = nn.Linear(width, 1)
+
+    policy = policies.get("naive_flow_matching_policy")
+    original = policy.__init__
+    monkeypatch.setattr(policy, "__init__", wider)
+    message = r"--set policy.params.width=4: the weights of .*epoch_3 do not fit .*head"
+    with pytest.raises(ConfigError, match=message):
+        evaluate.main(["--checkpoint", str(toy.save_dir), "--set", "policy.params.width=4"])
+
+
+def test_an_experiment_that_is_never_evaluated_takes_settings_all_the_same(toy):
+    checkpoint = newest_checkpoint(toy.save_dir)
+    config = checkpoint.folder / "config.yaml"
+    before = config.read_text()
+    try:
+        config.write_text(yaml.safe_dump(yaml.safe_load(before) | {"evaluation": None}))
+        saved = load_policy(checkpoint, torch.device("cpu"), ["evaluation.episodes=7"])
+    finally:
+        config.write_text(before)
+    assert saved.config.evaluation.episodes == 7
+    assert saved.config.evaluation.every is None
