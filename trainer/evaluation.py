@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypedDict
 
 import numpy as np
@@ -50,6 +50,12 @@ class Evaluation:
         plain = {k: v for k, v in asdict(self).items() if not isinstance(v, tuple)}
         plain |= {"success_low": low, "success_high": high}
         return {f"evaluation/{name}": float(value) for name, value in plain.items()}
+
+    @classmethod
+    def figure_names(cls) -> list[str]:
+        """Return the names of all ``figures``, before there are any."""
+        plain = [f.name for f in fields(cls) if f.name not in ("success_interval", "results")]
+        return [f"evaluation/{name}" for name in (*plain, "success_low", "success_high")]
 
     def to_json(self) -> str:
         """Return the figures as JSON."""

@@ -19,8 +19,8 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
     """Delete the epochs that ``config`` does not keep, and interrupts that are behind them.
 
     Where it says which ones to keep, the newest one stays besides; where it says nothing, all do.
-    While no epoch has the figure that the best one is chosen by, though they have others, none is
-    deleted, and that is said.
+    While no epoch has the figure that the best one is chosen by, none is deleted; where they have
+    others, that is said.
     """
     found = checkpoints_of(save_dir)
     epochs = [c for c in reversed(found) if c.folder.name == f"epoch_{c.epoch}"]
@@ -33,14 +33,15 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
         note = {"checkpoint": best.folder.name, config.best.metric: _metric(best, config)}
         write_text_atomically(save_dir / _BEST, json.dumps(note) + "\n")
     figures = {name for epoch in epochs for name in epoch.metrics()}
-    if config.best and figures and config.best.metric not in figures:
-        _log.warning(
-            "train.checkpoints.best: no checkpoint has the figure %r yet, so all are kept; "
-            "there are: %s",
-            config.best.metric,
-            ", ".join(sorted(figures)),
-        )
+    if config.best and config.best.metric not in figures:
         keep |= {c.folder for c in epochs}
+        if figures:
+            _log.warning(
+                "train.checkpoints.best: no checkpoint has the figure %r yet, so all are kept; "
+                "there are: %s",
+                config.best.metric,
+                ", ".join(sorted(figures)),
+            )
     for checkpoint in epochs:
         if checkpoint.folder not in keep:
             delete_checkpoint(checkpoint.folder)

@@ -36,6 +36,7 @@ def test_figures_are_those_of_the_episodes():
     figures = evaluation.figures()
     assert figures["evaluation/success_rate"] == 0.5
     assert 0 < figures["evaluation/success_low"] < 0.5 < figures["evaluation/success_high"] < 1
+    assert set(figures) == set(Evaluation.figure_names())
     assert evaluation.results == (
         {"seed": 1, "success": True, "return": 4.0, "length": 10},
         {"seed": 2, "success": False, "return": 8.0, "length": 30},
