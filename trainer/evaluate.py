@@ -200,13 +200,17 @@ def _parser() -> argparse.ArgumentParser:
             "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002 --episodes 100\n"
             "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002/epoch_1 "
             "--video 4\n"
+            "  … --checkpoint runs/demo/exp1/best         the one that best.json names\n"
             "  … --set policy.params.flow.num_steps=2     other ways to act, without training\n"
             "  … --set evaluation.temporal_ensembling=0.1 --set evaluation.max_steps=200\n"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="a checkpoint, or a run (its newest one)"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="a checkpoint, a run (its newest one), or RUN/best",
     )
     config = "default: as the experiment's evaluation has it"
     parser.add_argument("--episodes", type=positive, help=f"how many ({config})")

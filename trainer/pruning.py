@@ -6,13 +6,11 @@ import json
 import logging
 from pathlib import Path
 
-from trainer.checkpoint import INTERRUPT, Checkpoint, checkpoints_of, delete_checkpoint
+from trainer.checkpoint import BEST_NOTE, INTERRUPT, Checkpoint, checkpoints_of, delete_checkpoint
 from trainer.files import write_text_atomically
 from trainer.schema import CheckpointsConfig
 
 _log = logging.getLogger(__name__)
-
-_BEST = "best.json"
 
 
 def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
@@ -31,7 +29,7 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
     if config.best and (best := _best(epochs, config)):
         keep.add(best.folder)
         note = {"checkpoint": best.folder.name, config.best.metric: _metric(best, config)}
-        write_text_atomically(save_dir / _BEST, json.dumps(note) + "\n")
+        write_text_atomically(save_dir / BEST_NOTE, json.dumps(note) + "\n")
     figures = {name for epoch in epochs for name in epoch.metrics()}
     if config.best and config.best.metric not in figures:
         keep |= {c.folder for c in epochs}

@@ -135,6 +135,8 @@ def test_the_summary_adds_up_the_rounds(tmp_path, config):
     assert summary == {
         "final_success_rate": 0.5,
         "final_return": 5.5,
+        "best_round": 1,
+        "best_checkpoint": "train/round_001/epoch_1",
         "teacher_success_rate": 1.0,
         "teacher_return": 2.0,
         "labels": 150,
