@@ -162,6 +162,7 @@ def main(arguments: Sequence[str]) -> int:
     if args.output:
         refuse_other(wanted, settings)
     output = unused(wanted, settings)
+    number = output.stem.removeprefix(wanted.stem)
     try:
         evaluation, _ = evaluate(
             saved.policy,
@@ -172,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
             root=other.root if other else saved.root,
             episodes=config.episodes,
             seed=config.seed,
-            video_folder=_videos_beside(output, wanted, name),
+            video_folder=output.parent / "videos" / (name + number),
         )
     except UnknownComponentError as error:
         raise ConfigError(f"{error}; to this command plugins are named with --plugin") from error
@@ -184,12 +185,6 @@ def main(arguments: Sequence[str]) -> int:
         listing = "\n  ".join(taken)
         sys.stdout.write(f"{wanted.name} stays, which was measured otherwise:\n  {listing}\n")
     return 0
-
-
-def _videos_beside(output: Path, wanted: Path, name: str) -> Path:
-    """Return the folder of an evaluation's videos; it is numbered as its record is."""
-    number = output.stem.removeprefix(wanted.stem)
-    return output.parent / "videos" / f"{name}{number}"
 
 
 def _parser() -> argparse.ArgumentParser:
