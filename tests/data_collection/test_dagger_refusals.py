@@ -136,7 +136,12 @@ def test_a_student_that_is_not_finite_is_refused_and_an_earlier_one_goes_on(
     assert caplog.text.count("holds NaN or infinite weights: refused") == 2
 
 
-def test_the_folder_of_an_experiment_is_refused_with_the_run_that_was_meant(finished):
-    newest = finished / "train" / "round_001"
-    with pytest.raises(CheckpointError, match=f"the newest run below it is {newest}$"):
+def test_the_folder_of_an_experiment_is_refused_with_the_round_that_was_best(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    best, number = finished / summary["best_checkpoint"], summary["best_round"]
+    message = f"of the rounds in it {number} is the best, which trained {best}$"
+    with pytest.raises(CheckpointError, match=message):
         evaluate.main(["--checkpoint", str(finished)])
+    rounds = [record["evaluation"] for record in summary["rounds"]]
+    scores = [(each["success_rate"], each["mean_return"]) for each in rounds]
+    assert scores[number] == max(scores)
