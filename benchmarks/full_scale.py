@@ -104,6 +104,7 @@ class Study:
 
         def play(own: range) -> int:
             output = run / f"evaluation_{own.start}.json"
+            output.unlink(missing_ok=True)  # an earlier one may have had other settings
             command = [ROOT / "trainer" / "evaluate.py", "--checkpoint", run, "--output", output]
             command += ["--seed", str(own.start), "--episodes", str(len(own))]
             run_logged(command, {}, output.with_suffix(".log"))

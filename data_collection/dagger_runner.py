@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_collection.backend import Backend, add_backend_options, open_backend
 from data_collection.dagger.guard import choose_driver, set_aside_if_worse
-from data_collection.dagger.records import RoundRecord, TimedSteps
+from data_collection.dagger.records import RoundRecord, TimedSteps, best_round
 from data_collection.dagger.report import write_report
 from data_collection.dagger.schema import DaggerConfig
 from data_collection.dagger.steps import DaggerSteps
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(loaded: Loaded[DaggerConfig], backend: Backend) -> None:
     runner = DaggerRunner(loaded, backend)
     records = runner.run()
-    best = max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
+    best = best_round(records)
     sys.stdout.write(
         f"last round: {records[-1].evaluation}\n"
         f"best round: {best.round}; report: {runner.folder / 'report.html'}\n"

@@ -11,11 +11,15 @@ import torch
 from trainer.build import CONFIG, NORMALIZATION, RESOLVED, LocatedSpec, Resolved, build_policy
 from trainer.checkpoint import Checkpoint
 from trainer.config import load_config
+from trainer.config_tree import parse_key
+from trainer.errors import CheckpointError, ConfigError
 from trainer.interfaces import Policy
 from trainer.normalization import statistics_from_json
 from trainer.registry import load_plugins
 from trainer.schema import ComponentSpec, ExperimentConfig
 from trainer.weights import load_components
+
+_ENVIRONMENT = "evaluation.environment"
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,26 @@ def load_policy(
 ) -> SavedPolicy:
     """Return the policy of a checkpoint, ready to act, built from the checkpoint alone.
 
-    The data that it was trained on need not exist any more; its plugins must.
+    The data that it was trained on need not exist any more; its plugins must. ``overrides`` are
+    ``--set`` values below ``evaluation`` and ``policy.params``: they vary how it acts.
 
-    Args:
-        checkpoint: Where its weights and its configuration lie.
-        device: Where it acts.
-        overrides: Changes of the experiment as ``--set`` makes them, such as
-            ``policy.params.flow.num_steps=2``.
+    Raises:
+        ConfigError: An override is wrong, of another section, or changes what the weights fit.
     """
-    experiment = load_config(checkpoint.folder / CONFIG, ExperimentConfig, overrides)
-    resolved = load_config(checkpoint.folder / RESOLVED, Resolved)
+    _refuse_what_is_trained(overrides)
+    # Where it acts is recorded with the data, whatever the experiment says of it.
+    elsewhere = [each for each in overrides if each.startswith(_ENVIRONMENT)]
+    experiment = load_config(
+        checkpoint.folder / CONFIG,
+        ExperimentConfig,
+        [each for each in overrides if each not in elsewhere],
+        implicit={"evaluation.every": None},
+    )
+    resolved = load_config(
+        checkpoint.folder / RESOLVED,
+        Resolved,
+        [each.removeprefix("evaluation.") for each in elsewhere],
+    )
     root = Path(resolved.config.root)
     root = root if root.is_dir() else Path.cwd()  # moved to another machine
     load_plugins(experiment.config.plugins, root)
@@ -55,7 +69,16 @@ def load_policy(
     }
     statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, None)
-    load_components(policy, checkpoint)
+    try:
+        load_components(policy, checkpoint)
+    except CheckpointError as error:
+        if not overrides:
+            raise
+        raise ConfigError(
+            f"--set {', '.join(overrides)}: the weights of {checkpoint.folder} do not fit a policy "
+            "with these values; only how it acts can be varied, the rest has to be trained anew "
+            f"({error})"
+        ) from error
     policy.requires_grad_(False)
     policy.eval()
     return SavedPolicy(
@@ -66,3 +89,15 @@ def load_policy(
         root,
         resolved.under("environment"),
     )
+
+
+def _refuse_what_is_trained(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for an override that is not about how a policy acts."""
+    for override in overrides:
+        key = override.partition("=")[0]
+        section = parse_key(key)
+        if section[:1] != ("evaluation",) and section[:2] != ("policy", "params"):
+            raise ConfigError(
+                f"--set {key}: of a trained policy only evaluation.… and policy.params.… can be "
+                "set: they say how it acts; the rest is in its weights, train a new expN for it"
+            )

@@ -75,15 +75,16 @@ class Actor:
         """Return the actor of a checkpoint; without further arguments it acts as in evaluation.
 
         Args:
-            path: A checkpoint folder, such as ``runs/…/epoch_40``, or a run's, for its newest one.
+            path: A checkpoint folder, such as ``runs/…/epoch_40``, a run's, for its newest one, or
+                ``runs/…/best``.
             device: Where the policy runs.
             execute_horizon: Steps of each chunk to follow before deciding again.
             temporal_ensembling: Decide at every step and average; see ``PolicyPlanner``. Where
                 neither of the two is given, both are as the experiment's evaluation has them.
             inference_batch: Rows of every forward. None: as in the experiment's evaluation, whose
                 actions are then met to the bit; 1 is fastest, and may differ in the last bits.
-            overrides: Changes of the experiment as ``--set`` makes them, such as
-                ``policy.params.flow.num_steps=2``.
+            overrides: Other values below ``evaluation`` and ``policy.params``, as ``--set`` gives
+                them: ``policy.params.flow.num_steps=2``.
 
         Raises:
             CheckpointError: There is no whole checkpoint at ``path``.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 
 from trainer.config import Experiment
 from trainer.errors import ConfigError, nearest
+from trainer.evaluation import Evaluation
 from trainer.interfaces import Dataset, Policy, Scorer
 from trainer.planner import executed_steps
+from trainer.registry import UnknownComponentError, policies
 from trainer.schema import ComponentSpec, PlanningConfig
+from trainer.validate import validation_figures
 
 
 def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
@@ -58,24 +62,53 @@ def check_planning(planning: PlanningConfig, chunk: int, where: str) -> None:
 
 
 def check_best(experiment: Experiment) -> None:
-    """Raise ConfigError when the best checkpoint is chosen by what nothing measures."""
+    """Raise ConfigError when nothing measures what the best checkpoint is chosen by.
+
+    Neither may it be a figure that no epoch has, or that of the saved ones only the last has.
+    """
     config = experiment.config
     best = config.train.checkpoints.best
-    measured = []
+    if best is None:
+        return
+    at = experiment.at("train", "checkpoints", "best")
+    measured: dict[str, int] = {}
+    known: list[str] = []
     if config.evaluation and config.evaluation.every:
-        measured.append("evaluation/")
+        measured["evaluation"] = config.evaluation.every
+        known += Evaluation.figure_names()
     if config.validation:
-        measured.append("validation/")
-    if best and not best.metric.startswith(tuple(measured)):
-        expected = " or ".join(f"{kind}…" for kind in measured)
+        measured["validation"] = config.validation.every
+        known += validation_figures(config.interface, acts=not _scores(config.policy))
+    kind = best.metric.partition("/")[0]
+    if best.metric not in known:
+        expected = " or ".join(f"{each}/…" for each in measured)
+        known = [] if kind in ("evaluation", "validation") and kind not in measured else known
         raise ConfigError(
-            f"{experiment.at('train', 'checkpoints', 'best')}: nothing measures {best.metric!r}; "
+            f"{at}: nothing measures {best.metric!r}{nearest(best.metric, known)}; "
             + (
                 f"expected {expected}"
                 if measured
                 else "set evaluation.every for evaluation/…, or validation for validation/…"
             )
         )
+    train, every = config.train, measured[kind]
+    # In step mode save_every says how long an epoch is, and each is saved.
+    saved = train.save_every if train.epochs else 1
+    epochs = train.epochs or -(-(train.steps or 0) // train.save_every)
+    if saved < epochs <= math.lcm(saved, every):
+        raise ConfigError(
+            f"{at}: of the saved epochs only the last one would be measured: the run has "
+            f"{epochs} epochs, a checkpoint every {saved}, and {best.metric} every {every}; set "
+            f"{kind}.every to {saved}{' or a divisor of it' if saved > 1 else ''}"
+        )
+
+
+def _scores(policy: ComponentSpec) -> bool:
+    """Return whether a policy scores episodes; one that is not loaded yet is taken to act."""
+    try:
+        return issubclass(policies.get(policy.type), Scorer)
+    except UnknownComponentError:
+        return False
 
 
 def check_optims(experiment: Experiment) -> None:

@@ -38,6 +38,8 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 TRAINING_STATE = "training_state.pt"
 INTERRUPT = "interrupt"
+BEST_NOTE = "best.json"
+"""In a run's folder: which of its checkpoints is the best."""
 _EPOCH = re.compile(r"epoch_(\d+)")
 _REPLACED = re.compile(r"\.(interrupt|epoch_\d+)\.replaced")
 
@@ -216,16 +218,46 @@ def newest_checkpoint(save_dir: Path) -> Checkpoint | None:
 
 
 def resolve_checkpoint(path: Path) -> Checkpoint:
-    """Return the verified checkpoint at ``path``, or the newest one in a run's folder."""
+    """Return the verified checkpoint at ``path``: its own, a run's newest, or ``RUN/best``.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
     if (path / MANIFEST).is_file():
         return open_checkpoint(path)
+    if path.name == Path(BEST_NOTE).stem and not path.is_dir():
+        return open_checkpoint(_best_of(path.parent))
     newest = newest_checkpoint(path) if path.is_dir() else None
     if newest is None:
         raise CheckpointError(
             f"{path} is neither a checkpoint (a folder with {MANIFEST}) nor a run with any"
-            f"{_newest_run_below(path)}"
+            f"{_best_round_in(path) or _newest_run_below(path)}"
         )
     return open_checkpoint(newest.folder)
+
+
+def _best_of(run: Path) -> Path:
+    """Return the folder of a run's best checkpoint."""
+    note = run / BEST_NOTE
+    if not note.is_file():
+        raise CheckpointError(
+            f"{run / note.stem}: there is no {note}; a run writes it when train.checkpoints.best "
+            "names a figure and that was measured once. Name an epoch, or the run for its newest"
+        )
+    try:
+        return run / json.loads(note.read_text())["checkpoint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{note} is damaged ({error!r}); name an epoch instead") from error
+
+
+def _best_round_in(folder: Path) -> str:
+    """Return a hint at the best round of a DAgger experiment, as its summary has it."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+        best, number = folder / summary["best_checkpoint"], summary["best_round"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f"; of the rounds in it {number} is the best, which trained {best}"
 
 
 def _newest_run_below(folder: Path) -> str:

@@ -75,6 +75,17 @@ def leaves(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     return found
 
 
+def flattened(tree: Mapping[str, object], prefix: str = "") -> Tree:
+    """Return every value by dotted key; a component (with a ``type``) and an empty section stay."""
+    found: Tree = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value and "type" not in value:
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def merged(base: Mapping[str, object], new: Mapping[str, object]) -> Tree:
     """Return ``new`` laid over ``base``; a component of another type brings its own params."""
     if "type" in new and new["type"] != base.get("type"):

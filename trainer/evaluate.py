@@ -6,15 +6,12 @@ python trainer/evaluate.py --checkpoint runs/naive_flow_matching_policy/exp3 --e
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from trainer.acting import load_policy
@@ -23,21 +20,26 @@ from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import nonnegative, positive, run_command
 from trainer.config import load_config
 from trainer.distributed import choose_device
-from trainer.environment import EVALUATION_SEED_START, StepResult
+from trainer.environment import EVALUATION_SEED_START
 from trainer.errors import ConfigError
 from trainer.evaluation import Evaluation, summarize
-from trainer.files import write_text_atomically
+from trainer.evaluation_record import (
+    differing_settings,
+    refuse_other,
+    settings_of,
+    unused,
+    write_record,
+)
 from trainer.interfaces import Interface, Policy
 from trainer.planner import PolicyPlanner
 from trainer.progress import progress_bar
 from trainer.registry import UnknownComponentError, environments, load_plugins
-from trainer.rollout import EpisodeResult, RolloutHooks, RolloutJob, Slot, rollout
+from trainer.rollout import RolloutJob, rollout
 from trainer.schema import ComponentSpec, EvaluationConfig
 from trainer.signature import build
-from trainer.video import write_video
+from trainer.video import VideoHooks
 
 _log = logging.getLogger(__name__)
-_VIDEO_FPS = 20
 
 
 def evaluate(
@@ -74,7 +76,7 @@ def evaluate(
     )
     jobs = [RolloutJob(id=str(s), seed=s) for s in range(seed, seed + episodes)]
     filmed = {job.id for job in jobs[: config.videos]} if video_folder else set()
-    hooks = _VideoHooks(video_folder or Path(), filmed)
+    hooks = VideoHooks(video_folder or Path(), filmed)
     start = time.perf_counter()
     try:
         results = list(
@@ -97,30 +99,6 @@ def evaluate(
         for slot in slots:
             slot.close()
     return summarize(results, time.perf_counter() - start), sorted(hooks.videos)
-
-
-class _VideoHooks(RolloutHooks):
-    """Films chosen episodes, a frame a control step, at ``_VIDEO_FPS`` or real time."""
-
-    def __init__(self, folder: Path, episodes: set[str]) -> None:
-        self.folder = folder
-        self.episodes = episodes
-        self.videos: list[Path] = []
-        """What was written."""
-        self._frames: dict[str, list[np.ndarray]] = {}
-
-    def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
-        if slot.job.id in self.episodes:
-            self._frames.setdefault(slot.job.id, []).append(slot.environment.render())
-
-    def on_episode_end(self, slot: Slot, result: EpisodeResult) -> None:
-        frames = self._frames.pop(result.id, None)
-        if frames:
-            outcome = "success" if result.success else "failure"
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"episode_{result.id}_{outcome}.mp4"
-            write_video(path, frames, min(_VIDEO_FPS, slot.environment.control_hz))
-            self.videos.append(path)
 
 
 def evaluate_in_training(
@@ -149,8 +127,10 @@ def evaluate_in_training(
 def main(arguments: Sequence[str]) -> int:
     """Evaluate a checkpoint from the command line and return the exit code."""
     args = _parser().parse_args(arguments)
-    checkpoint = resolve_checkpoint(args.checkpoint)
-    saved = load_policy(checkpoint, choose_device(args.device), args.set)
+    checkpoint, device = resolve_checkpoint(args.checkpoint), choose_device(args.device)
+    if args.environment and any(each.startswith("evaluation.environment") for each in args.set):
+        raise ConfigError("--environment and --set evaluation.environment: give one of the two")
+    saved = load_policy(checkpoint, device, args.set)
     config = (saved.config.evaluation or EvaluationConfig(every=None)).model_copy(
         update={
             name: value
@@ -177,8 +157,12 @@ def main(arguments: Sequence[str]) -> int:
             "must name one under evaluation.environment, or the command with --environment"
         )
     name = checkpoint.folder.name + (f"_{args.environment.stem}" if args.environment else "")
-    name += "_changed" if args.set else ""
-    output = args.output or checkpoint.folder.parent / f"evaluation_{name}.json"
+    wanted = args.output or checkpoint.folder.parent / f"evaluation_{name}.json"
+    settings = settings_of(config, environment, saved.config.policy, checkpoint, device.type)
+    if args.output:
+        refuse_other(wanted, settings)
+    output = unused(wanted, settings)
+    number = output.stem.removeprefix(wanted.stem)
     try:
         evaluation, _ = evaluate(
             saved.policy,
@@ -189,19 +173,17 @@ def main(arguments: Sequence[str]) -> int:
             root=other.root if other else saved.root,
             episodes=config.episodes,
             seed=config.seed,
-            video_folder=output.parent / "videos" / name,
+            video_folder=output.parent / "videos" / (name + number),
         )
     except UnknownComponentError as error:
         raise ConfigError(f"{error}; to this command plugins are named with --plugin") from error
-    record: Mapping[str, object] = asdict(evaluation) | {
-        "environment": environment.model_dump(mode="json"),
-        "checkpoint": str(checkpoint.folder),
-        "weights_sha256": checkpoint.weights_sha256,
-        "seed": config.seed,
-        "changed": args.set,
-    }
-    write_text_atomically(output, json.dumps(record, indent=1) + "\n")
+    taken = differing_settings(wanted, settings)
+    output = unused(wanted, settings)  # another evaluation may have ended meanwhile
+    write_record(output, evaluation, settings, checkpoint)
     sys.stdout.write(f"{evaluation}\nwritten to {output}\n")
+    if taken:
+        listing = "\n  ".join(taken)
+        sys.stdout.write(f"{wanted.name} stays, which was measured otherwise:\n  {listing}\n")
     return 0
 
 
@@ -213,11 +195,17 @@ def _parser() -> argparse.ArgumentParser:
             "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002 --episodes 100\n"
             "  python trainer/evaluate.py --checkpoint runs/demo/train/round_002/epoch_1 "
             "--video 4\n"
+            "  … --checkpoint runs/demo/exp1/best         the one that best.json names\n"
+            "  … --set policy.params.flow.num_steps=2     other ways to act, without training\n"
+            "  … --set evaluation.temporal_ensembling=0.1 --set evaluation.max_steps=200\n"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="a checkpoint, or a run (its newest one)"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="a checkpoint, a run (its newest one), or RUN/best",
     )
     config = "default: as the experiment's evaluation has it"
     parser.add_argument("--episodes", type=positive, help=f"how many ({config})")
@@ -232,14 +220,14 @@ def _parser() -> argparse.ArgumentParser:
         "--execute_horizon", type=positive, help=f"steps executed of each chunk ({config})"
     )
     parser.add_argument(
-        "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
-    )
-    parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change the experiment for this evaluation: policy.params.flow.num_steps=1",
+        help="override one value of the experiment, below evaluation or policy.params",
+    )
+    parser.add_argument(
+        "--environment", type=Path, metavar="FILE", help="another one: a YAML of {type, params}"
     )
     parser.add_argument("--plugin", action="append", default=[], help="a further plugin to load")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
@@ -248,7 +236,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="where the figures go, the videos beside them (default: evaluation_epoch_N.json in "
-        "the run, with the name of another environment's FILE, and _changed after --set)",
+        "the run, with the name of another environment's FILE, and _2, _3, … where the name is "
+        "taken by an evaluation with other settings)",
     )
     return parser
 

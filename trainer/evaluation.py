@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypedDict
 
 import numpy as np
 
 from trainer.rollout import EpisodeResult
+
+EpisodeFigures = TypedDict(
+    "EpisodeFigures",
+    {"seed": int | None, "success": bool | None, "return": float, "length": int},
+)
+"""What came of one episode; older records knew neither its seed nor its success."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +31,18 @@ class Evaluation:
     mean_length: float
     seconds_per_decision: float
     seconds: float
-    returns: tuple[float, ...] = ()
-    """Of each episode, in the order in which they ended."""
-    lengths: tuple[int, ...] = ()
+    results: tuple[EpisodeFigures, ...] = ()
+    """Of each episode, in the order of their seeds."""
+
+    @property
+    def returns(self) -> tuple[float, ...]:
+        """The return of each episode."""
+        return tuple(result["return"] for result in self.results)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The length of each episode."""
+        return tuple(result["length"] for result in self.results)
 
     def figures(self) -> dict[str, float]:
         """Return the figures under the names they are logged by."""
@@ -35,6 +50,12 @@ class Evaluation:
         plain = {k: v for k, v in asdict(self).items() if not isinstance(v, tuple)}
         plain |= {"success_low": low, "success_high": high}
         return {f"evaluation/{name}": float(value) for name, value in plain.items()}
+
+    @classmethod
+    def figure_names(cls) -> list[str]:
+        """Return the names of all ``figures``, before there are any."""
+        plain = [f.name for f in fields(cls) if f.name not in ("success_interval", "results")]
+        return [f"evaluation/{name}" for name in (*plain, "success_low", "success_high")]
 
     def to_json(self) -> str:
         """Return the figures as JSON."""
@@ -49,7 +70,14 @@ class Evaluation:
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the figures of the mapping that ``to_json`` wrote."""
         tuples = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
-        return cls(**{**plain, **tuples})
+        values = {**plain, **tuples}
+        if "returns" in values:  # written before there were seeds
+            pairs = zip(values.pop("returns"), values.pop("lengths"), strict=True)
+            values["results"] = tuple(
+                EpisodeFigures({"seed": None, "success": None, "return": each, "length": length})
+                for each, length in pairs
+            )
+        return cls(**values)
 
     def __str__(self) -> str:
         """Return one line for people."""
@@ -72,7 +100,8 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
 
 
 def summarize(results: Sequence[EpisodeResult], seconds: float) -> Evaluation:
-    """Return the figures of finished episodes."""
+    """Return the figures of finished episodes, in whatever order they ended."""
+    results = sorted(results, key=lambda r: r.seed)
     returns = np.array([r.episode_return for r in results])
     successes = sum(r.success for r in results)
     decisions = sum(r.decisions for r in results)
@@ -85,6 +114,8 @@ def summarize(results: Sequence[EpisodeResult], seconds: float) -> Evaluation:
         mean_length=float(np.mean([r.length for r in results])),
         seconds_per_decision=sum(r.seconds_deciding for r in results) / max(decisions, 1),
         seconds=seconds,
-        returns=tuple(returns.tolist()),
-        lengths=tuple(r.length for r in results),
+        results=tuple(
+            {"seed": r.seed, "success": r.success, "return": r.episode_return, "length": r.length}
+            for r in results
+        ),
     )

@@ -176,7 +176,10 @@ def main(arguments: Sequence[str]) -> int:
     """Export from the command line and return the exit code."""
     parser = argparse.ArgumentParser(description="Export a checkpoint's policy.")
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="a checkpoint, or a run (its newest one)"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="a checkpoint, a run (its newest one), or RUN/best",
     )
     parser.add_argument("--output", type=Path, required=True, help="FILE.onnx or FILE.pt")
     args = parser.parse_args(arguments)

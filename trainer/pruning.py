@@ -6,21 +6,19 @@ import json
 import logging
 from pathlib import Path
 
-from trainer.checkpoint import INTERRUPT, Checkpoint, checkpoints_of, delete_checkpoint
+from trainer.checkpoint import BEST_NOTE, INTERRUPT, Checkpoint, checkpoints_of, delete_checkpoint
 from trainer.files import write_text_atomically
 from trainer.schema import CheckpointsConfig
 
 _log = logging.getLogger(__name__)
-
-_BEST = "best.json"
 
 
 def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
     """Delete the epochs that ``config`` does not keep, and interrupts that are behind them.
 
     Where it says which ones to keep, the newest one stays besides; where it says nothing, all do.
-    While no epoch has the figure that the best one is chosen by, though they have others, none is
-    deleted, and that is said.
+    While no epoch has the figure that the best one is chosen by, none is deleted; where they have
+    others, that is said.
     """
     found = checkpoints_of(save_dir)
     epochs = [c for c in reversed(found) if c.folder.name == f"epoch_{c.epoch}"]
@@ -31,16 +29,17 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
     if config.best and (best := _best(epochs, config)):
         keep.add(best.folder)
         note = {"checkpoint": best.folder.name, config.best.metric: _metric(best, config)}
-        write_text_atomically(save_dir / _BEST, json.dumps(note) + "\n")
+        write_text_atomically(save_dir / BEST_NOTE, json.dumps(note) + "\n")
     figures = {name for epoch in epochs for name in epoch.metrics()}
-    if config.best and figures and config.best.metric not in figures:
-        _log.warning(
-            "train.checkpoints.best: no checkpoint has the figure %r yet, so all are kept; "
-            "there are: %s",
-            config.best.metric,
-            ", ".join(sorted(figures)),
-        )
+    if config.best and config.best.metric not in figures:
         keep |= {c.folder for c in epochs}
+        if figures:
+            _log.warning(
+                "train.checkpoints.best: no checkpoint has the figure %r yet, so all are kept; "
+                "there are: %s",
+                config.best.metric,
+                ", ".join(sorted(figures)),
+            )
     for checkpoint in epochs:
         if checkpoint.folder not in keep:
             delete_checkpoint(checkpoint.folder)

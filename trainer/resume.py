@@ -36,7 +36,20 @@ from trainer.schema import ExperimentConfig
 
 log = logging.getLogger(__name__)
 
-_MAY_DIFFER = ("train.epochs", "train.steps", "logging", "data.num_workers", "evaluation")
+_MAY_DIFFER = (
+    "plugins",  # what they bring is compared where it is used
+    "logging",
+    "evaluation",
+    "data.num_workers",
+    "train.epochs",
+    "train.steps",
+    "train.save_dir",
+    "train.log_every",
+    "train.checkpoints",
+    "validation.every",
+    "validation.max_samples",
+)
+"""What may be another value when a run goes on."""
 
 
 @contextmanager
@@ -122,7 +135,7 @@ def _checkpoint_to_resume(save_dir: Path, resume: str) -> Checkpoint | None:
 
 def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
     # In step mode save_every says how long an epoch is, hence what epoch_{N} means.
-    may_differ = [*_MAY_DIFFER, "train.save_dir"]
+    may_differ = [*_MAY_DIFFER]
     if experiment.config.train.epochs is not None:
         may_differ.append("train.save_every")
     saved = load_config(checkpoint.folder / CONFIG, ExperimentConfig).resolved
@@ -131,7 +144,8 @@ def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
         raise ConfigError(
             f"the configuration is not the one that {checkpoint.folder} was trained with:\n  "
             + "\n  ".join(differences)
-            + "\nput these values back, or train a new expN (train.load_dir warm-starts it)"
+            + "\nput these values back, or train from the start in another folder: a new expN, or "
+            "--set train.save_dir=… (train.load_dir warm-starts it)"
         )
 
 
@@ -143,7 +157,8 @@ def _refuse_other_components(run: Run, checkpoint: Checkpoint) -> None:
         raise ConfigError(
             f"the model files are not those that {checkpoint.folder} was trained with:\n  "
             + "\n  ".join(differences)
-            + "\nput these values back, or train a new expN with its own model files"
+            + "\nput these values back, or train a new expN with its own model files, or with "
+            "--set train.save_dir=…"
         )
 
 

@@ -83,7 +83,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="a checkpoint, or a run (its newest one)"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="a checkpoint, a run (its newest one), or RUN/best",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the scores go (JSON)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])

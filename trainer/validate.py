@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.build import Run
 from trainer.interfaces import ACTION, ACTION_IS_PAD, Batch, Policy, Progress, Scorer
-from trainer.schema import ValidationConfig
+from trainer.schema import InterfaceConfig, ValidationConfig
 from trainer.seeding import stream_seed
+
+if TYPE_CHECKING:
+    from trainer.build import Run
 
 
 @torch.no_grad()
@@ -49,6 +52,18 @@ def validate(policy: Policy, run: Run, config: ValidationConfig) -> dict[str, fl
     if not isinstance(policy, Scorer):
         figures |= _error_figures(error_ha, count_ha)
     return {name: float(value) for name, value in figures.items()}
+
+
+def validation_figures(interface: InterfaceConfig, *, acts: bool) -> list[str]:
+    """Return the names of all that ``validate`` gives; a scorer does not act."""
+    if not acts:
+        return ["validation/loss"]
+    return [
+        "validation/loss",
+        "validation/action_mae",
+        *(f"validation/action_mae_dim_{a}" for a in range(interface.action)),
+        *(f"validation/action_mae_step_{h}" for h in range(interface.chunk)),
+    ]
 
 
 def _error_figures(error_ha: Tensor, count_ha: Tensor) -> dict[str, Tensor]:

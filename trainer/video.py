@@ -1,4 +1,4 @@
-"""MP4 files from frames."""
+"""MP4 files from frames, and of the episodes of a rollout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
+
+from trainer.environment import StepResult
+from trainer.rollout import EpisodeResult, RolloutHooks, Slot
+
+_VIDEO_FPS = 20
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
@@ -39,3 +44,29 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class VideoHooks(RolloutHooks):
+    """Films chosen episodes, a frame a control step, at 20 frames a second or real time."""
+
+    def __init__(self, folder: Path, episodes: set[str]) -> None:
+        self.folder = folder
+        self.episodes = episodes
+        self.videos: list[Path] = []
+        """What was written."""
+        self._frames: dict[str, list[np.ndarray]] = {}
+
+    def on_step(self, slot: Slot, action: np.ndarray, result: StepResult) -> None:
+        """Take a picture of what the step led to."""
+        if slot.job.id in self.episodes:
+            self._frames.setdefault(slot.job.id, []).append(slot.environment.render())
+
+    def on_episode_end(self, slot: Slot, result: EpisodeResult) -> None:
+        """Write ``episode_{id}_{success|failure}.mp4``."""
+        frames = self._frames.pop(result.id, None)
+        if frames:
+            outcome = "success" if result.success else "failure"
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"episode_{result.id}_{outcome}.mp4"
+            write_video(path, frames, min(_VIDEO_FPS, slot.environment.control_hz))
+            self.videos.append(path)

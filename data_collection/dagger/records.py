@@ -107,6 +107,11 @@ class RoundRecord:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
+def best_round(records: Sequence[RoundRecord]) -> RoundRecord:
+    """Return the first of the rounds with the most success, and of these with the best return."""
+    return max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
+
+
 def _labels(sealed: SealedRound) -> tuple[int, int]:
     """Return how many states have a label, and how many of the expert's actions the round took.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_collection.dagger import page, plots
 from data_collection.dagger.plots import Plot
-from data_collection.dagger.records import RoundRecord
+from data_collection.dagger.records import RoundRecord, best_round
 from data_collection.dagger.schema import DaggerConfig
 from trainer.evaluation import Evaluation
 from trainer.files import write_text_atomically
@@ -19,10 +19,12 @@ def write_report(
     folder: Path, config: DaggerConfig, teacher: Evaluation, records: Sequence[RoundRecord]
 ) -> None:
     """Write ``report.html`` and ``summary.json`` into the experiment's folder, atomically."""
-    last = records[-1]
+    last, best = records[-1], best_round(records)
     summary = {
         "final_success_rate": last.evaluation.success_rate,
         "final_return": last.evaluation.mean_return,
+        "best_round": best.round,
+        "best_checkpoint": best.checkpoint,
         "teacher_success_rate": teacher.success_rate,
         "teacher_return": teacher.mean_return,
         "labels": sum(r.labels for r in records),
@@ -85,7 +87,7 @@ def _result(evaluation: Evaluation, success: bool) -> str:
 
 def _explanation(config: DaggerConfig, records: Sequence[RoundRecord], success: bool) -> str:
     last = records[-1]
-    best = max(records, key=lambda r: (r.evaluation.success_rate, r.evaluation.mean_return))
+    best = best_round(records)
     figure = _result(best.evaluation, success)
     sentences = [
         f"The {'success rate' if success else 'return'} is measured on the same "

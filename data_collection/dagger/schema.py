@@ -10,6 +10,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -17,6 +18,7 @@ from data_collection.cluster.schema import ClusterConfig
 from data_collection.generated import GeneratedConfig, RenderMode
 from data_collection.recording import RecordingConfig
 from data_collection.schema import DriverConfig, LabelConfig
+from trainer.config_tree import flattened
 from trainer.environment import EVALUATION_SEED_START
 from trainer.schema import ComponentSpec, Device, PlanningConfig, RolloutConfig, Strict
 
@@ -83,10 +85,19 @@ class DaggerTrainConfig(Strict):
     config: str
     """The experiment YAML that every round trains."""
     set: dict[str, JsonValue] = {}
-    """Dotted overrides of it."""
+    """Overrides of it, by dotted key; what one names is set as a whole, as by ``--set``."""
     start: Literal["previous", "scratch"] = "previous"
     """Train from the previous round's weights, or afresh on all data."""
     nproc_per_node: PositiveInt = 1
+
+    @field_validator("set")
+    @classmethod
+    def _sections_are_not_replaced(cls, value: dict[str, JsonValue]) -> dict[str, object]:
+        """Return a whole section, as ``--set train.set.train.steps=…`` makes one, by its keys."""
+        flat: dict[str, object] = {}
+        for key, each in value.items():
+            flat |= {key: each} if "." in key else flattened({key: each})
+        return flat
 
 
 class DaggerEvaluationConfig(RolloutConfig):

@@ -79,7 +79,7 @@ class DaggerSteps:
         """
         at, phase2 = self.loaded.under("phase2", "mixing"), self.config.phase2
         check_spec(mixings, phase2.mixing, at, {"round": 1, "root": self.loaded.root})
-        experiment = self._experiment({"evaluation": self._evaluation_of_training()})
+        experiment = self.experiment({"evaluation": self._evaluation_of_training()})
         check_best(experiment)
         chunk = experiment.config.interface.chunk
         check_planning(phase2, chunk, self.loaded.at("phase2"))
@@ -121,7 +121,7 @@ class DaggerSteps:
         }
         if previous is not None and train.start == "previous":
             settings["train.load_dir"] = str(previous.folder)
-        experiment = self._experiment(settings)
+        experiment = self.experiment(settings)
         self._refuse_other_training(experiment)
         path = self._save_yaml(f"{index:03d}_train", self._rooted(experiment.resolved))
         try:
@@ -201,6 +201,24 @@ class DaggerSteps:
         """Return the folder of a round's episodes."""
         return self.folder / "data" / f"round_{index:03d}"
 
+    def experiment(self, settings: Mapping[str, object]) -> Experiment:
+        """Return the experiment that is trained, with the user's overrides and then these."""
+        train = self.config.train
+        overrides = as_overrides({**train.set, **settings})
+        try:
+            return load_experiment(self.loaded.root / train.config, overrides)
+        except ConfigError as error:
+            lines = [self._of_train_set(line) for line in str(error).splitlines()]
+            raise ConfigError("\n".join(lines)) from error
+
+    def _of_train_set(self, line: str) -> str:
+        """Return a message as it is, or, of what ``train.set`` says, with the place of that."""
+        source, *rest = line.split(": ", maxsplit=1)
+        key = source.removeprefix("--set ")
+        if source == key or key not in self.config.train.set:
+            return line
+        return ": ".join([self.loaded.at("train", "set"), *(rest or [key])])
+
     # ---- the YAML of a round's collection --------------------------------------------------------
 
     def _collect_config(self, index: int, driver: Checkpoint | None) -> Loaded[CollectConfig]:
@@ -274,13 +292,7 @@ class DaggerSteps:
 
     def _chunk(self) -> int:
         """Return the length of the student's action chunks."""
-        return self._experiment({}).config.interface.chunk
-
-    def _experiment(self, settings: Mapping[str, object]) -> Experiment:
-        """Return the experiment that is trained, with the user's overrides and then these."""
-        train = self.config.train
-        overrides = as_overrides({**train.set, **settings})
-        return load_experiment(self.loaded.root / train.config, overrides)
+        return self.experiment({}).config.interface.chunk
 
     def _rooted(self, tree: Mapping[str, object]) -> dict[str, object]:
         """Return what a YAML says, and to which project root its paths are relative."""

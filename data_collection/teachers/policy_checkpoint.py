@@ -28,7 +28,8 @@ class PolicyCheckpoint(Teacher):
 
     Args:
         root: The project root.
-        path: A checkpoint folder, such as ``runs/…/epoch_40``, or a run's, for its newest one.
+        path: A checkpoint folder, such as ``runs/…/epoch_40``, a run's, for its newest one, or
+            ``runs/…/best``.
         execute_horizon: Steps of each chunk to follow before deciding again.
         temporal_ensembling: See ``trainer.planner.PolicyPlanner``.
         device: Where the policy runs.

@@ -9,9 +9,13 @@ import pytest
 import yaml
 
 from data_collection import dagger_runner
-from tests.support.dagger import SETTINGS, arguments
+from data_collection.dagger.schema import DaggerConfig
+from data_collection.dagger.steps import DaggerSteps
+from tests.support.dagger import CONFIG, SETTINGS, arguments
 from trainer import checkpoint, evaluate, guard, loop
+from trainer.config import load_config
 from trainer.errors import CheckpointError, ConfigError, UserError
+from trainer.registry import load_plugins
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished):
@@ -58,6 +62,10 @@ def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp
             },
             r"nothing measures 'evaluation/success_rate'",
         ),
+        (
+            {"train.set.train.stepz": 200},
+            r"train\.set: train\.stepz: unknown key .did you mean .steps.",
+        ),
         ({"environments_per_worker": 17}, r"17 needs a phase2\.inference_batch of at least"),
     ],
 )
@@ -65,6 +73,16 @@ def test_what_only_a_later_step_uses_is_refused_before_anything_is_done(tmp_path
     with pytest.raises(ConfigError, match=message):
         dagger_runner.main(arguments(tmp_path / "wrong", **setting))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_value_of_what_is_trained_is_set_from_the_command_line(tmp_path):
+    settings = ["train.set.train.steps=200", "train.set.data.batch_size=8"]
+    loaded = load_config(CONFIG, DaggerConfig, [*settings, f"save_dir={tmp_path}"])
+    steps = DaggerSteps(loaded, tmp_path)
+    load_plugins(loaded.config.plugins, loaded.root)
+    steps.check()
+    trained = steps.experiment({}).config
+    assert (trained.train.steps, trained.data.batch_size) == (200, 8)
 
 
 def test_how_much_is_filmed_may_change_and_a_round_goes_on_from_a_training_that_diverged(
@@ -118,7 +136,12 @@ def test_a_student_that_is_not_finite_is_refused_and_an_earlier_one_goes_on(
     assert caplog.text.count("holds NaN or infinite weights: refused") == 2
 
 
-def test_the_folder_of_an_experiment_is_refused_with_the_run_that_was_meant(finished):
-    newest = finished / "train" / "round_001"
-    with pytest.raises(CheckpointError, match=f"the newest run below it is {newest}$"):
+def test_the_folder_of_an_experiment_is_refused_with_the_round_that_was_best(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    best, number = finished / summary["best_checkpoint"], summary["best_round"]
+    message = f"of the rounds in it {number} is the best, which trained {best}$"
+    with pytest.raises(CheckpointError, match=message):
         evaluate.main(["--checkpoint", str(finished)])
+    rounds = [record["evaluation"] for record in summary["rounds"]]
+    scores = [(each["success_rate"], each["mean_return"]) for each in rounds]
+    assert scores[number] == max(scores)

@@ -101,7 +101,7 @@ def test_tensorboard_has_the_courses_names_and_the_videos(finished):
     def scalar(name):
         return {e.step: e.value for e in events.Scalars(name)}
 
-    returns = [figure["evaluation"]["returns"] for figure in figures]
+    returns = [[r["return"] for r in f["evaluation"]["results"]] for f in figures]
     for name, values in (
         ("Eval_AverageReturn", [np.mean(r) for r in returns]),
         ("Eval_StdReturn", [np.std(r) for r in returns]),
@@ -288,4 +288,4 @@ def test_a_student_is_evaluated_by_command_as_in_its_round(finished, tmp_path):
     assert evaluate.main(["--checkpoint", str(run), *options]) == 0
     found = json.loads(output.read_text())
     recorded = json.loads((finished / "rounds" / "001.json").read_text())["evaluation"]
-    assert found["returns"] == recorded["returns"]
+    assert found["results"] == recorded["results"]

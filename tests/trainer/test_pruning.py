@@ -4,7 +4,8 @@ import pytest
 
 from trainer.checkpoint import record_metrics, save_checkpoint
 from trainer.pruning import prune_checkpoints
-from trainer.schema import CheckpointsConfig
+from trainer.schema import CheckpointsConfig, InterfaceConfig
+from trainer.validate import validation_figures
 
 
 def test_old_checkpoints_are_pruned_and_the_best_one_stays(toy):
@@ -19,15 +20,17 @@ def test_old_checkpoints_are_pruned_and_the_best_one_stays(toy):
     )
     assert toy.train() == 0
     lines = (toy.save_dir / "metrics.jsonl").read_text().splitlines()
-    scores = [r["validation/loss"] for r in map(json.loads, lines) if "validation/loss" in r]
+    figures = [r for r in map(json.loads, lines) if "validation/loss" in r]
+    interface = InterfaceConfig(chunk=4, control_hz=20, state=5, action=3)
+    assert figures[0].keys() >= set(validation_figures(interface, acts=True))
+    scores = [r["validation/loss"] for r in figures]
     best = 1 + max(range(7), key=scores.__getitem__)
-    left = {p.name for p in toy.save_dir.glob("epoch_*")}
-    assert left == {f"epoch_{n}" for n in {3, 6, 7, best}}
+    assert left(toy.save_dir) == {f"epoch_{n}" for n in {3, 6, 7, best}}
     assert json.loads((toy.save_dir / "best.json").read_text())["checkpoint"] == f"epoch_{best}"
 
 
 @pytest.mark.parametrize(
-    ("kept", "left"),
+    ("kept", "expected"),
     [
         ({}, {1, 2, 3, 4, 5}),
         ({"keep_every": 2}, {2, 4, 5}),
@@ -37,23 +40,43 @@ def test_old_checkpoints_are_pruned_and_the_best_one_stays(toy):
         ({"best": {"metric": "nothing"}}, {1, 2, 3, 4, 5}),
     ],
 )
-def test_what_is_named_stays_and_so_does_the_newest(tmp_path, kept, left):
+def test_what_is_named_stays_and_so_does_the_newest(tmp_path, kept, expected):
     for epoch, score in enumerate([1.0, 2.0, 9.0, 3.0, 4.0], start=1):
-        state = {"components": {}, "training_state": {}, "texts": {}}
-        folder = save_checkpoint(tmp_path, f"epoch_{epoch}", step=epoch, epoch=epoch, **state)
-        record_metrics(folder, {"score": score})
+        saved(tmp_path, epoch, {"score": score})
     prune_checkpoints(tmp_path, CheckpointsConfig.model_validate(kept))
-    assert {path.name for path in tmp_path.glob("epoch_*")} == {f"epoch_{n}" for n in left}
+    assert left(tmp_path) == {f"epoch_{n}" for n in expected}
 
 
-def test_without_the_figure_of_the_best_nothing_is_deleted_and_that_is_said(toy):
-    best = {"metric": "validation/los", "mode": "min"}
-    toy.edit(
-        train__epochs=3,
-        train__checkpoints={"keep_last": 1, "best": best},
-        validation={"fraction": 0.25, "every": 1},
+def saved(folder, epoch, figures):
+    state = {"components": {}, "training_state": {}, "texts": {}}
+    record_metrics(
+        save_checkpoint(folder, f"epoch_{epoch}", step=epoch, epoch=epoch, **state), figures
     )
-    assert toy.train() == 0
-    assert "no checkpoint has the figure 'validation/los' yet" in toy.log.read_text()
-    assert "validation/loss" in toy.log.read_text()
-    assert len(list(toy.save_dir.glob("epoch_*"))) == 3
+
+
+def left(folder):
+    return {path.name for path in folder.glob("epoch_*")}
+
+
+def test_without_the_figure_of_the_best_nothing_is_deleted_and_that_is_said(tmp_path, caplog):
+    config = CheckpointsConfig.model_validate({"keep_last": 1, "best": {"metric": "score"}})
+    for epoch in (1, 2, 3):
+        saved(tmp_path, epoch, {"other": 1.0})
+        prune_checkpoints(tmp_path, config)
+    assert left(tmp_path) == {"epoch_1", "epoch_2", "epoch_3"}
+    assert "no checkpoint has the figure 'score' yet, so all are kept; there are: other" in (
+        caplog.text
+    )
+
+
+def test_nothing_is_deleted_before_the_figure_of_the_best_was_measured_once(tmp_path, caplog):
+    config = CheckpointsConfig.model_validate({"best": {"metric": "score"}})
+    for epoch in (1, 2):
+        saved(tmp_path, epoch, {})
+        prune_checkpoints(tmp_path, config)
+    assert left(tmp_path) == {"epoch_1", "epoch_2"}
+    assert not caplog.text
+    for epoch, figures in ((3, {"score": 5.0}), (4, {})):
+        saved(tmp_path, epoch, figures)
+        prune_checkpoints(tmp_path, config)
+    assert left(tmp_path) == {"epoch_3", "epoch_4"}

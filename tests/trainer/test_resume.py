@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from trainer.checkpoint import checkpoints_of, leftovers, newest_checkpoint, save_checkpoint
 
@@ -180,6 +181,34 @@ def test_resuming_with_another_configuration_is_refused_with_the_differences(toy
     message = toy.log.read_text()
     assert "data.batch_size: saved 16, now 8" in message
     assert "train.clip_grad_norm: saved 1.0, now 2.0" in message
+    assert "--set train.save_dir=…" in message
+
+
+def test_what_cannot_change_the_weights_may_change(toy, same_checkpoint):
+    toy.edit(validation={"fraction": 0.25, "every": 1})
+    reference = uninterrupted(toy)
+    kill = json.dumps([{"type": "killer", "params": {"step": 13}}])
+    assert toy.train("--set", f"logging={kill}") == -signal.SIGKILL
+    plugins = yaml.safe_load(toy.config_path.read_text())["plugins"]
+    toy.edit(
+        plugins=["components.losses.huber", *plugins],
+        train__log_every=3,
+        train__checkpoints={"keep_last": 1},
+        validation={"fraction": 0.25, "every": 2, "max_samples": 5},
+    )
+    assert toy.train() == 0, toy.log.read_text()
+    assert "going on from" in toy.log.read_text()
+    assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
+    assert [path.name for path in toy.save_dir.glob("epoch_*")] == ["epoch_3"]
+
+
+@pytest.mark.parametrize("changes", [{"validation__fraction": 0.5}, {"validation": None}])
+def test_who_is_held_out_may_not_change(toy, changes):
+    toy.edit(validation={"fraction": 0.25, "every": 1}, train__epochs=1)
+    assert toy.train() == 0
+    toy.edit(train__epochs=2, **changes)
+    assert toy.train() == 2
+    assert "validation.fraction: saved 0.25, now" in toy.log.read_text()
 
 
 def test_resuming_with_another_model_file_is_refused(toy):

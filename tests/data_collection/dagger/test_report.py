@@ -30,8 +30,10 @@ def evaluation(successes=0, returns=(1.0, 3.0), lengths=(20, 40)):
         mean_length=float(np.mean(lengths)),
         seconds_per_decision=0.001,
         seconds=1.0,
-        returns=tuple(returns),
-        lengths=tuple(lengths),
+        results=tuple(
+            {"seed": seed, "success": seed < successes, "return": each, "length": length}
+            for seed, (each, length) in enumerate(zip(returns, lengths, strict=True))
+        ),
     )
 
 
@@ -133,13 +135,15 @@ def test_the_summary_adds_up_the_rounds(tmp_path, config):
     assert summary == {
         "final_success_rate": 0.5,
         "final_return": 5.5,
+        "best_round": 1,
+        "best_checkpoint": "train/round_001/epoch_1",
         "teacher_success_rate": 1.0,
         "teacher_return": 2.0,
         "labels": 150,
         "expert_queries": 950,
     }
     assert [r["labels"] for r in rounds] == [100, 50]
-    assert rounds[1]["evaluation"]["returns"] == [5.0, 6.0]
+    assert [r["return"] for r in rounds[1]["evaluation"]["results"]] == [5.0, 6.0]
 
 
 def test_success_is_drawn_with_its_interval():

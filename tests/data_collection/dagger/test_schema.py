@@ -33,3 +33,21 @@ def test_the_reference_has_every_key_of_the_schema_and_no_other(section):
     if "labels" in expected:
         expected = expected - {"labels"} | {f"labels.{name}" for name in LabelConfig.model_fields}
     assert sorted(documented("dagger_yaml.md", section)) == sorted(expected)
+
+
+def test_a_section_of_what_is_set_changes_its_values_alone():
+    given = {
+        "train.steps": 2000,
+        "train.checkpoints": {"keep_last": 2},
+        "train": {"steps": 200, "loss": {"type": "l1"}, "optimizer": {"params": {"lr": 0.1}}},
+        "logging": [],
+        "validation": {},
+    }
+    assert DaggerTrainConfig(config="x.yaml", set=given).set == {
+        "train.steps": 200,
+        "train.checkpoints": {"keep_last": 2},
+        "train.loss": {"type": "l1"},
+        "train.optimizer.params.lr": 0.1,
+        "logging": [],
+        "validation": {},
+    }
