@@ -20,7 +20,6 @@ from data_collection.dagger.records import RoundRecord, TimedSteps, best_round
 from data_collection.dagger.report import write_report
 from data_collection.dagger.schema import DaggerConfig
 from data_collection.dagger.steps import DaggerSteps
-from data_collection.dagger.sweep import read_sweep
 from data_collection.dagger.tensorboard import log_round
 from data_collection.label_error import label_errors, root_mean_square
 from data_collection.schema import EXECUTION_KEYS
@@ -36,6 +35,7 @@ from trainer.evaluation import Evaluation
 from trainer.files import locked_folder, write_text_atomically
 from trainer.registry import environments, load_plugins
 from trainer.signature import build
+from trainer.sweep import add_sweep_options, read_sweep
 from trainer.yaml_file import to_yaml
 
 _log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     # All of them, before the first one takes its hours.
     runs = [
         load_config(args.dagger_config, DaggerConfig, [*args.set, *overrides])
-        for overrides in read_sweep(args.sweep, args.index)
+        for overrides in read_sweep(args.sweep, args.index, "save_dir")
     ]
     with open_backend(args) as backend:
         for loaded in runs:
@@ -200,12 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         "experiment_training/dagger/peg_insert_side/exp1/dagger.yaml",
     )
     parser.add_argument("--dagger_config", type=Path, required=True, metavar="FILE")
-    parser.add_argument(
-        "--sweep", type=Path, metavar="FILE", help="JSON lines of dotted overrides, one run a line"
-    )
-    parser.add_argument(
-        "--index", type=int, metavar="I", help="run this line of the sweep alone, 0 being the first"
-    )
+    add_sweep_options(parser)
     add_backend_options(parser)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one value"

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.cli import run_command
+from trainer.errors import ConfigError
+from trainer.sweep import add_sweep_options, read_sweep
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train from the command line and return the exit code.
+    """Train an experiment, or the lines of a sweep, and return the exit code.
 
     Raises:
         Interrupted: It was asked to stop, and has saved what it had.
@@ -27,16 +29,24 @@ def main(arguments: Sequence[str]) -> int:
     from trainer.guard import diverging_is_noted
     from trainer.resume import started_run
 
-    experiment = load_experiment(args.train_config, args.set)
-    with join_ranks(experiment.config.train.device) as ranks:
-        if args.dry_run:
-            dry_run(experiment, ranks.device)
-            return 0
-        with (
-            started_run(experiment, ranks, args.resume) as loop,
-            diverging_is_noted(loop.save_dir, is_main=ranks.is_main),
-        ):
-            loop.train()
+    # All of them, before the first one takes its hours.
+    experiments = [
+        load_experiment(args.train_config, [*args.set, *overrides])
+        for overrides in read_sweep(args.sweep, args.index, "train.save_dir")
+    ]
+    devices = {experiment.config.train.device for experiment in experiments}
+    if len(devices) > 1:
+        raise ConfigError(f"--sweep: expected one train.device, got {', '.join(sorted(devices))}")
+    with join_ranks(devices.pop()) as ranks:
+        for experiment in experiments:
+            if args.dry_run:
+                dry_run(experiment, ranks.device)
+                continue
+            with (
+                started_run(experiment, ranks, args.resume) as loop,
+                diverging_is_noted(loop.save_dir, is_main=ranks.is_main),
+            ):
+                loop.train()
     return 0
 
 
@@ -49,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
             "experiment_training/imitation_learning/naive_flow_matching_policy/exp3/"
             "naive_flow_matching_policy.yaml\n"
             "  … --set train.optimizer.params.lr=3e-4 --set train.save_dir=runs/lr_3e-4\n"
+            "  … --sweep seeds.jsonl   one run a line, such as "
+            '{"seed": 1, "train.save_dir": "runs/seed_1"}\n'
             "  … --dry_run          check everything, print parameters and shapes, train nothing\n"
             "  torchrun --nproc_per_node=4 trainer/offline_trainer.py --train_config …\n"
         ),
@@ -58,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one value"
     )
+    add_sweep_options(parser)
     parser.add_argument(
         "--resume",
         default="auto",

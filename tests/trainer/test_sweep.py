@@ -3,8 +3,8 @@ import json
 import pytest
 
 from data_collection import dagger_runner
-from data_collection.dagger.sweep import read_sweep
 from trainer.errors import ConfigError
+from trainer.sweep import read_sweep
 
 LINES = (
     '{"save_dir": "runs/a", "generated.prompts": "data_collection/prompts/interiors.jsonl"}\n'
@@ -25,13 +25,13 @@ def file(tmp_path):
 
 
 def test_every_line_is_a_run(file):
-    assert read_sweep(file) == RUNS
-    assert read_sweep(None) == [[]]
+    assert read_sweep(file, None, "save_dir") == RUNS
+    assert read_sweep(None, None, "save_dir") == [[]]
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_an_index_chooses_one_run(file, index):
-    assert read_sweep(file, index) == [RUNS[index]]
+    assert read_sweep(file, index, "save_dir") == [RUNS[index]]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_index_chooses_one_run(file, index):
 def test_what_cannot_be_run_is_refused(file, text, index, message):
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_sweep(file, index)
+        read_sweep(file, index, "save_dir")
 
 
 def test_a_typo_in_the_last_line_is_found_before_the_first_run(tmp_path):
@@ -68,6 +68,18 @@ def test_a_typo_in_the_last_line_is_found_before_the_first_run(tmp_path):
 
 def test_an_index_needs_a_sweep(tmp_path):
     with pytest.raises(ConfigError, match="--sweep FILE"):
-        read_sweep(None, 0)
+        read_sweep(None, 0, "save_dir")
     with pytest.raises(ConfigError, match="no file"):
-        read_sweep(tmp_path / "none.jsonl")
+        read_sweep(tmp_path / "none.jsonl", None, "save_dir")
+
+
+def test_the_trainer_trains_every_line_of_a_sweep(toy):
+    sweep = toy.root / "seeds.jsonl"
+    runs = [{"seed": seed, "train.save_dir": f"runs/seed_{seed}"} for seed in (1, 2)]
+    sweep.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    assert toy.train("--sweep", str(sweep), "--set", "train.epochs=1") == 0, toy.log.read_text()
+    weights = [toy.root / f"runs/seed_{s}/epoch_1/action_decoder.pt" for s in (1, 2)]
+    assert weights[0].read_bytes() != weights[1].read_bytes()
+    assert toy.train("--set", "seed=2", "--set", "train.epochs=1") == 0
+    alone = toy.save_dir / "epoch_1" / "action_decoder.pt"
+    assert weights[1].read_bytes() == alone.read_bytes()
