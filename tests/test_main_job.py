@@ -7,7 +7,7 @@ import pytest
 
 from data_collection import collect
 from trainer import evaluate, offline_trainer
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, UserError
 
 ROOT = Path(__file__).parents[1]
 COLLECT = ROOT / "experiment_training/data_collection/pick_place/exp1/collect.yaml"
@@ -75,8 +75,13 @@ def test_expert_episodes_become_a_trained_and_evaluated_policy(trained, tmp_path
     # Elsewhere: another task, whose state has the same shape.
     elsewhere = tmp_path / "elsewhere.yaml"
     elsewhere.write_text("{type: meta_world, params: {task: push-v3}}")
-    assert evaluate.main([*arguments, "--environment", str(elsewhere)]) == 0
-    assert json.loads(summary.read_text())["environment"]["params"] == {"task": "push-v3"}
+    there = ["--environment", str(elsewhere)]
+    with pytest.raises(UserError, match=r"summary\.json exists, and was made with other settings"):
+        evaluate.main([*arguments, *there])
+    arguments[-1] = str(tmp_path / "elsewhere.json")
+    assert evaluate.main([*arguments, *there]) == 0
+    found = json.loads((tmp_path / "elsewhere.json").read_text())
+    assert found["environment"]["params"] == {"task": "push-v3"}
     elsewhere.write_text("type: meta_world\nparams: {tusk: push-v3}")
     with pytest.raises(ConfigError, match=r"elsewhere\.yaml:2: params\.tusk: unknown parameter"):
         evaluate.main([*arguments, "--environment", str(elsewhere)])

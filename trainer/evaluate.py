@@ -36,7 +36,7 @@ from trainer.progress import progress_bar
 from trainer.registry import UnknownComponentError, environments, load_plugins
 from trainer.rollout import RolloutJob, rollout
 from trainer.schema import ComponentSpec, EvaluationConfig
-from trainer.signature import build
+from trainer.signature import build, check_spec
 from trainer.video import VideoHooks
 
 _log = logging.getLogger(__name__)
@@ -156,6 +156,11 @@ def main(arguments: Sequence[str]) -> int:
             f"{checkpoint.folder / 'resolved.yaml'}: no environment is recorded; the experiment "
             "must name one under evaluation.environment, or the command with --environment"
         )
+    at, root = (other.at, other.root) if other else (saved.at, saved.root)
+    try:
+        check_spec(environments, environment, at, {"root": root})
+    except UnknownComponentError as error:
+        raise ConfigError(f"{error}; to this command plugins are named with --plugin") from error
     name = checkpoint.folder.name + (f"_{args.environment.stem}" if args.environment else "")
     wanted = args.output or checkpoint.folder.parent / f"evaluation_{name}.json"
     settings = settings_of(config, environment, saved.config.policy, checkpoint, device.type)
@@ -163,20 +168,17 @@ def main(arguments: Sequence[str]) -> int:
         refuse_other(wanted, settings)
     output = unused(wanted, settings)
     number = output.stem.removeprefix(wanted.stem)
-    try:
-        evaluation, _ = evaluate(
-            saved.policy,
-            saved.config.interface.to_interface(),
-            environment,
-            config,
-            at=other.at if other else saved.at,
-            root=other.root if other else saved.root,
-            episodes=config.episodes,
-            seed=config.seed,
-            video_folder=output.parent / "videos" / (name + number),
-        )
-    except UnknownComponentError as error:
-        raise ConfigError(f"{error}; to this command plugins are named with --plugin") from error
+    evaluation, _ = evaluate(
+        saved.policy,
+        saved.config.interface.to_interface(),
+        environment,
+        config,
+        at=at,
+        root=root,
+        episodes=config.episodes,
+        seed=config.seed,
+        video_folder=output.parent / "videos" / (name + number),
+    )
     taken = differing_settings(wanted, settings)
     output = unused(wanted, settings)  # another evaluation may have ended meanwhile
     write_record(output, evaluation, settings, checkpoint)

@@ -1,6 +1,7 @@
 """What TensorBoard itself reads back from the event files."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def test_a_resumed_run_hides_what_lies_behind_its_start(tmp_path):
         for step in steps:
             logger.log_scalars(step, {"loss": 10.0 * start + step})
         logger.close()
+        time.sleep(1.1)  # TensorBoard reads files in the order of their second of birth
     assert [(e.step, e.value) for e in read(tmp_path).Scalars("loss")] == [
         (1, 1), (2, 2), (3, 23), (4, 24),
     ]  # fmt: skip
