@@ -13,36 +13,17 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import yaml
 
 from data_collection.envs.course_locomotion import CourseLocomotion, CourseTask
-from data_collection.episodes import (
-    EpisodeAttributes,
-    EpisodeError,
-    RoundWriter,
-    is_sealed,
-    seal,
-    write_episode,
-)
-from data_collection.episodes.schema import (
-    ACTION,
-    ACTION_VALID,
-    ACTOR,
-    EXECUTED_ACTION,
-    EXPERT,
-    REWARD,
-    STATE,
-    TERMINATED,
-    TRUNCATED,
-)
+from data_collection.episodes import EpisodeError
+from data_collection.episodes.schema import STATE
+from data_collection.imported_round import PHASE, demonstrated, import_round
 from data_collection.player import described
 from data_collection.restricted_pickle import load_pickle
 from trainer.cli import run_command
 from trainer.environment import Environment
 from trainer.errors import DataError
 from trainer.files import sha256_of
-
-PHASE = "imported"
 
 
 def import_expert_data(data: Path, task: CourseTask, folder: Path) -> Path:
@@ -53,33 +34,24 @@ def import_expert_data(data: Path, task: CourseTask, folder: Path) -> Path:
             holds another round.
     """
     environment = CourseLocomotion(task=task)
-    episodes = [
-        _arrays(path, environment, f"{data}: path {i}") for i, path in enumerate(_paths(data))
-    ]
+    episodes = {
+        f"{PHASE}_{number:06d}": _arrays(path, environment, f"{data}: path {number}")
+        for number, path in enumerate(_paths(data))
+    }
     config = {
         "environment": {"type": "course_locomotion", "params": {"task": task}},
         "source": {"file": data.name, "sha256": sha256_of(data)},
         "recorded": described(environment),
     }
     environment.close()
-    config_yaml = yaml.safe_dump(config, sort_keys=False)
     try:
-        if not is_sealed(folder) or (folder / "config.yaml").read_text() != config_yaml:
-            _write(folder, config_yaml, episodes)
+        return import_round(
+            folder,
+            config,
+            {each: lambda each=each: (episodes[each], False) for each in episodes},
+        ).folder
     except EpisodeError as error:
         raise DataError(str(error)) from error
-    return folder
-
-
-def _write(folder: Path, config_yaml: str, episodes: Sequence[dict[str, np.ndarray]]) -> None:
-    writer = RoundWriter(folder, config_yaml)
-    writer.adopt()  # what a killed import left
-    for number, arrays in enumerate(episodes):
-        rollout_id = f"{PHASE}_{number:06d}"
-        if rollout_id not in writer.records:
-            attributes = EpisodeAttributes(seed=number, success=False, phase=PHASE)
-            writer.enter(write_episode(folder, rollout_id, arrays, attributes))
-    seal(folder)
 
 
 def _paths(data: Path) -> list[Mapping[str, object]]:
@@ -105,19 +77,8 @@ def _arrays(
         raise DataError(
             f"{where}: {steps} observations, {len(actions)} actions, {len(rewards)} rewards"
         )
-    is_last = np.arange(steps) == steps - 1
     # "terminal" marks the last step, whether the robot fell or the time was over.
-    ran_out = steps >= environment.max_steps
-    return {
-        STATE: states,
-        ACTION: actions,
-        ACTION_VALID: np.ones(steps, dtype=bool),
-        EXECUTED_ACTION: actions,
-        ACTOR: np.full(steps, EXPERT, dtype=np.uint8),
-        REWARD: rewards,
-        TERMINATED: is_last & (not ran_out),
-        TRUNCATED: is_last & ran_out,
-    }
+    return demonstrated(states, actions, rewards, terminated=steps < environment.max_steps)
 
 
 def _column(

@@ -10,18 +10,8 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from data_collection.episodes.schema import (
-    ACTION,
-    ACTION_VALID,
-    ACTOR,
-    EXECUTED_ACTION,
-    EXPERT,
-    IMAGE_PREFIX,
-    REWARD,
-    STATE,
-    TERMINATED,
-    TRUNCATED,
-)
+from data_collection.episodes.schema import ACTION, IMAGE_PREFIX, STATE
+from data_collection.imported_round import demonstrated
 from trainer.errors import DataError, nearest
 
 _NUMBERED = re.compile(r"(.+)_(\d+)")
@@ -82,23 +72,14 @@ class Demonstration:
         rewards = self._column("rewards")[()].astype(np.float32).reshape(-1)
         done = self._column("dones")[()].reshape(-1) > 0
         steps = len(actions)
-        is_last = np.arange(steps) == steps - 1
-        arrays = {
-            STATE: np.concatenate(
-                [observed[key][()].reshape(steps, -1).astype(np.float32) for key in keys], axis=1
-            ),
-            ACTION: actions,
-            ACTION_VALID: np.ones(steps, dtype=bool),
-            EXECUTED_ACTION: actions,
-            ACTOR: np.full(steps, EXPERT, dtype=np.uint8),
-            REWARD: rewards,
-            TERMINATED: is_last & done,
-            TRUNCATED: is_last & ~done,
-        }
+        state = np.concatenate(
+            [observed[key][()].reshape(steps, -1).astype(np.float32) for key in keys], axis=1
+        )
+        arrays = demonstrated(state, actions, rewards, terminated=bool(done[-1]))
         for camera, key in cameras.items():
             pictures = observed[key][()].transpose(0, 3, 1, 2)
             arrays[IMAGE_PREFIX + camera] = np.ascontiguousarray(pictures)
-        return arrays, bool((rewards[done | is_last] > 0).any())
+        return arrays, bool((rewards[done] > 0).any() or rewards[-1] > 0)
 
     def _observed(self) -> dict[str, h5py.Dataset]:
         group = self.group.get("obs")
