@@ -17,7 +17,7 @@ import numpy as np
 from data_collection.envs.course_locomotion import CourseLocomotion, CourseTask
 from data_collection.episodes import EpisodeError
 from data_collection.episodes.schema import STATE
-from data_collection.imported_round import PHASE, demonstrated, import_round
+from data_collection.importing.imported_round import PHASE, demonstrated, import_round
 from data_collection.player import described
 from data_collection.restricted_pickle import load_pickle
 from trainer.cli import run_command

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data_collection.episodes import EpisodeError, SealedRound
 from data_collection.episodes.schema import STATE
-from data_collection.imported_round import (
+from data_collection.importing.imported_round import (
     add_round_options,
     by_name,
     camera_option,
@@ -24,8 +24,8 @@ from data_collection.imported_round import (
     round_folder,
     summary,
 )
-from data_collection.lerobot_episode import LerobotEpisode, judged_by, step_shapes
-from data_collection.lerobot_folder import LerobotFolder
+from data_collection.importing.lerobot_episode import LerobotEpisode, judged_by, step_shapes
+from data_collection.importing.lerobot_folder import LerobotFolder
 from trainer.cli import nonnegative, run_command
 from trainer.errors import DataError
 from trainer.files import sha256_of

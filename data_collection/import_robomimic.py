@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 
 from data_collection.episodes import EpisodeError, SealedRound
-from data_collection.imported_round import (
+from data_collection.importing.imported_round import (
     add_round_options,
     by_name,
     camera_option,
@@ -25,7 +25,7 @@ from data_collection.imported_round import (
     round_folder,
     summary,
 )
-from data_collection.robomimic_file import demonstrations, env_args, episode_id
+from data_collection.importing.robomimic_file import demonstrations, env_args, episode_id
 from trainer.cli import run_command
 from trainer.errors import DataError
 from trainer.files import sha256_of

@@ -10,7 +10,7 @@ import yaml
 
 from data_collection.episodes import RoundWriter, open_round, verify_round
 from data_collection.import_lerobot import Wanted, import_dataset, main
-from data_collection.lerobot_folder import LerobotFolder
+from data_collection.importing.lerobot_folder import LerobotFolder
 from tests.support.lerobot_dataset import (
     FPS,
     STEPS,

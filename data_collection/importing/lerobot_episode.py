@@ -12,9 +12,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data_collection.episodes.schema import ACTION, IMAGE_PREFIX, STATE, TASK
-from data_collection.imported_round import demonstrated
-from data_collection.lerobot_folder import ACTION_KEY, EPISODE_INDEX, LerobotFolder, read_columns
-from data_collection.video_frames import frame_times, nearest_frames, read_frames
+from data_collection.importing.imported_round import demonstrated
+from data_collection.importing.lerobot_folder import (
+    ACTION_KEY,
+    EPISODE_INDEX,
+    LerobotFolder,
+    read_columns,
+)
+from data_collection.importing.video_frames import frame_times, nearest_frames, read_frames
 from trainer.errors import DataError
 
 SUCCESS, REWARD, DONE = "next.success", "next.reward", "next.done"

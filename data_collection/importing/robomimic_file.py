@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from data_collection.episodes.schema import ACTION, IMAGE_PREFIX, STATE
-from data_collection.imported_round import demonstrated
+from data_collection.importing.imported_round import demonstrated
 from trainer.errors import DataError, nearest
 
 _NUMBERED = re.compile(r"(.+)_(\d+)")

@@ -2,7 +2,7 @@ import imageio.v2 as imageio
 import numpy as np
 import pytest
 
-from data_collection.video_frames import frame_times, nearest_frames, read_frames
+from data_collection.importing.video_frames import frame_times, nearest_frames, read_frames
 from trainer.errors import DataError
 
 FRAMES = 60

@@ -1,0 +1,1 @@
+"""Other libraries' demonstrations as rounds: what the commands ``import_*`` are made of."""
