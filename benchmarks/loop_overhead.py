@@ -25,12 +25,13 @@ from common import Row, median, parser, report, versions
 from rounds import write_round
 from synthetic import Content
 
-from trainer.build import Run, build_run, load_experiment
+from trainer.build import build_run, load_experiment
 from trainer.config import Experiment
 from trainer.distributed import Ranks
 from trainer.interfaces import Augmentation, Batch, Progress
 from trainer.loop import TrainLoop
 from trainer.optimization import parameter_groups
+from trainer.run import Run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiment_training" / "imitation_learning"
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.build import CONFIG, NORMALIZATION, RESOLVED, LocatedSpec, Resolved, build_policy
+from trainer.build import build_policy
 from trainer.checkpoint import Checkpoint
 from trainer.config import load_config
 from trainer.config_tree import parse_key
@@ -16,6 +16,7 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.interfaces import Policy
 from trainer.normalization import statistics_from_json
 from trainer.registry import load_plugins
+from trainer.run import CONFIG, NORMALIZATION, RESOLVED, LocatedSpec, Resolved
 from trainer.schema import ComponentSpec, ExperimentConfig
 from trainer.weights import load_components
 

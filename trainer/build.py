@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
-from pydantic import Field
 from torch import nn
 
 from trainer.build_checks import (
@@ -30,10 +26,8 @@ from trainer.config_tree import lookup
 from trainer.errors import CheckpointError, ConfigError
 from trainer.holdout import held_out_samples
 from trainer.interfaces import (
-    Augmentation,
     Dataset,
     FeatureStatistics,
-    Interface,
     Logger,
     OptimizerPlugin,
     Policy,
@@ -43,7 +37,6 @@ from trainer.normalization import (
     AffineNormalizer,
     compute_statistics,
     statistics_from_json,
-    statistics_to_json,
     warn_when_clipped,
 )
 from trainer.registry import (
@@ -57,114 +50,21 @@ from trainer.registry import (
     optimizers,
     policies,
 )
-from trainer.schema import ComponentSpec, ExperimentConfig, PlainValue, Strict
+from trainer.run import CONFIG, NORMALIZATION, LocatedSpec, Run
+from trainer.schema import ComponentSpec, ExperimentConfig
 from trainer.seeding import stream_seed
 from trainer.signature import build, check_spec
 from trainer.weights import load_components
-from trainer.yaml_file import to_yaml
 
 log = logging.getLogger(__name__)
 
 BUILTIN_PLUGINS = ("trainer.loggers.jsonl", "trainer.loggers.tensorboard")
-CONFIG, RESOLVED, NORMALIZATION = "config.yaml", "resolved.yaml", "normalization.json"
 
 _STATISTICS_DEPEND_ON = (
     ("data", "action_transform"),
     ("normalization", "state"),
     ("normalization", "action"),
 )
-
-
-class Resolved(Strict):
-    """What ``resolved.yaml`` holds: all that acting needs beside ``config.yaml``."""
-
-    components: dict[str, ComponentSpec]
-    architectures: dict[str, dict[str, PlainValue]] = Field(default_factory=dict)
-    """Further parameters of components that were built from what lies elsewhere."""
-    environment: ComponentSpec | None
-    root: str
-
-    def spec(self, name: str) -> ComponentSpec:
-        """Return how a component is built from the checkpoint alone."""
-        written = self.components[name]
-        params = written.params | self.architectures.get(name, {})
-        return written.model_copy(update={"params": params})
-
-
-@dataclass(frozen=True)
-class LocatedSpec:
-    """A component's spec, and the place of its parameters for messages."""
-
-    spec: ComponentSpec
-    at: Callable[..., str]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything a training run is made of, on the CPU and ready to train."""
-
-    experiment: Experiment
-    model_specs: dict[str, LocatedSpec]
-    environment: ComponentSpec | None
-    policy: Policy
-    dataset: Dataset
-    training_samples: np.ndarray
-    validation_samples: np.ndarray
-    training_weights: np.ndarray | None
-    augmentations: list[Augmentation]
-    recipe: OptimizerPlugin
-
-    @property
-    def config(self) -> ExperimentConfig:
-        """The validated experiment."""
-        return self.experiment.config
-
-    @property
-    def root(self) -> Path:
-        """The project root, to which paths in YAMLs are relative."""
-        return self.experiment.root
-
-    @property
-    def interface(self) -> Interface:
-        """What the policy sees and does."""
-        return self.config.interface.to_interface()
-
-    @property
-    def save_dir(self) -> Path:
-        """Where checkpoints and logs of this run go."""
-        return self.root / Path(self.config.train.save_dir).expanduser()
-
-    @cached_property
-    def data_sha256(self) -> str:
-        """The hash of what is trained on: episodes, which samples of them, how often each."""
-        digest = hashlib.sha256(self.dataset.identity().encode())
-        digest.update(self.training_samples.tobytes())
-        if self.training_weights is not None:
-            digest.update(self.training_weights.tobytes())
-        return digest.hexdigest()
-
-    def resolved(self) -> Resolved:
-        """Return what acting needs to know beside the experiment."""
-        return Resolved(
-            components={name: located.spec for name, located in self.model_specs.items()},
-            architectures={
-                name: found
-                for name, component in self.policy.components.items()
-                if isinstance(component, Pretrained) and (found := component.architecture())
-            },
-            environment=self.environment,
-            root=str(self.root),
-        )
-
-    def checkpoint_texts(self) -> dict[str, str]:
-        """Return the text files of a checkpoint, by name."""
-        normalizer = self.policy.normalizer
-        statistics = normalizer.statistics if isinstance(normalizer, AffineNormalizer) else {}
-        return {
-            CONFIG: to_yaml(self.experiment.resolved),
-            RESOLVED: to_yaml(self.resolved().model_dump(mode="json")),
-            NORMALIZATION: statistics_to_json(statistics),
-        }
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from trainer.build import Run, build_run
+from trainer.build import build_run
 from trainer.config import Experiment
 from trainer.errors import MissingDataError
 from trainer.fake_data import FakeDataset
 from trainer.interfaces import Batch, Progress
 from trainer.optimization import NamedOptimizer, parameter_groups
+from trainer.run import Run
 
 
 def dry_run(experiment: Experiment, device: torch.device) -> None:

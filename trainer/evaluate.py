@@ -15,7 +15,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from trainer.acting import load_policy
-from trainer.build import Run
 from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import nonnegative, positive, run_command
 from trainer.config import load_config
@@ -35,6 +34,7 @@ from trainer.planner import PolicyPlanner
 from trainer.progress import progress_bar
 from trainer.registry import UnknownComponentError, environments, load_plugins
 from trainer.rollout import RolloutJob, rollout
+from trainer.run import Run
 from trainer.schema import ComponentSpec, EvaluationConfig
 from trainer.signature import build, check_spec
 from trainer.video import VideoHooks

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from trainer.build import Run
 from trainer.checkpoint import INTERRUPT, Checkpoint, save_checkpoint
 from trainer.distributed import Ranks
 from trainer.errors import CheckpointError
@@ -28,6 +27,7 @@ from trainer.optimization import ExponentialAverage, NamedOptimizer, parameter_g
 from trainer.progress import progress_bar
 from trainer.pruning import prune_checkpoints
 from trainer.review import Reviewer
+from trainer.run import Run
 from trainer.sampling import SampleOrder, steps_per_pass
 from trainer.seeding import stream_seed
 from trainer.snapshot import TrainedState

@@ -10,14 +10,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.build import (
-    CONFIG,
-    NORMALIZATION,
-    RESOLVED,
-    Resolved,
-    Run,
-    build_run,
-)
+from trainer.build import build_run
 from trainer.checkpoint import (
     Checkpoint,
     leftovers,
@@ -32,6 +25,7 @@ from trainer.files import locked_folder
 from trainer.interfaces import Dataset
 from trainer.loop import TrainLoop
 from trainer.normalization import statistics_from_json
+from trainer.run import CONFIG, NORMALIZATION, RESOLVED, Resolved, Run
 from trainer.schema import ExperimentConfig
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.build import Run, build_loggers
+from trainer.build import build_loggers
 from trainer.checkpoint import METRICS, record_metrics
 from trainer.distributed import Ranks
 from trainer.evaluate import evaluate_in_training
 from trainer.interfaces import Logger, Policy
 from trainer.pruning import prune_checkpoints
+from trainer.run import Run
 from trainer.validate import validate
 
 _PICTURED_SAMPLES = 128

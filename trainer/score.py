@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from trainer.acting import load_policy
-from trainer.build import CONFIG, build_dataset
+from trainer.build import build_dataset
 from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import run_command
 from trainer.config import load_config
@@ -24,6 +24,7 @@ from trainer.errors import ConfigError
 from trainer.files import write_text_atomically
 from trainer.interfaces import Batch, Dataset, Scorer
 from trainer.progress import progress_bar
+from trainer.run import CONFIG
 from trainer.schema import ExperimentConfig
 
 

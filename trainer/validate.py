@@ -14,7 +14,7 @@ from trainer.schema import InterfaceConfig, ValidationConfig
 from trainer.seeding import stream_seed
 
 if TYPE_CHECKING:
-    from trainer.build import Run
+    from trainer.run import Run
 
 
 @torch.no_grad()
