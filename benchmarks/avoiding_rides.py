@@ -42,6 +42,7 @@ from trainer.schema import RolloutConfig
 
 _SLOTS = 16
 _TIMED_ROLLOUTS = 10
+_COLUMNS = 5
 _FIGURES = ("ms", "evaluations", "steps")
 
 
@@ -159,17 +160,21 @@ def _play(
 
 def plot(scores: Mapping[str, Score], path: Path) -> None:
     """Draw a panel of paths for each name: blue where they succeed, red where they do not."""
-    figure = Figure(figsize=(3.2 * len(scores), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(scores), squeeze=False)[0]
-    for panel, (name, score) in zip(panels, scores.items(), strict=True):
+    columns = min(_COLUMNS, len(scores))
+    rows = -(-len(scores) // columns)
+    figure = Figure(figsize=(2.6 * columns, 3.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for (name, score), panel in zip(scores.items(), panels, strict=False):
         _draw_field(panel)
         for success, colour in ((True, "tab:blue"), (False, "tab:red")):
             paths = [ride.path_t2 for ride in score.rides if ride.success == success]
             panel.add_collection(LineCollection(paths, colors=colour, linewidths=0.6, alpha=0.25))
         figures = f"success {score.success:.2f}, entropy {score.entropy:.2f}"
         panel.set_title(f"{name}\n{figures}", fontsize=9)
+    for panel in panels:  # what is left of them
+        panel.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=110)
 
 
 def _draw_field(panel: Axes) -> None:
