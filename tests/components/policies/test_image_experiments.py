@@ -200,7 +200,7 @@ def test_the_checkpoint_alone_acts_on_pictures(whole):
 def test_the_loss_of_one_batch_of_eight_falls_twentyfold(name, fit):
     path = EXPERIMENTS / name / f"{name.partition('/')[0]}.yaml"
     # Short chunks: what is tested is the way from pictures to actions, not patience.
-    overrides = [*OVERRIDES[name], "interface.chunk=4"]
+    overrides = [*OVERRIDES[name], "interface.chunk=4", "evaluation=null"]
     experiment = load_experiment(path, overrides)
     data = FakeDataset(experiment.config.interface.to_interface(), episode_length=100)
     policy = build_run(experiment, dataset=data).policy
