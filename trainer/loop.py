@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from trainer.checkpoint import INTERRUPT, Checkpoint, save_checkpoint
@@ -20,6 +18,7 @@ from trainer.distributed import Ranks
 from trainer.errors import CheckpointError
 from trainer.guard import GradientGuard
 from trainer.interfaces import ACTION, Batch, LossOutput, Progress
+from trainer.loading import load_batches
 from trainer.memory import keep_freed_memory
 from trainer.meter import Meter
 from trainer.ops import to_device
@@ -193,23 +192,12 @@ class TrainLoop:
     # ---- what surrounds a step -----------------------------------------------------------------
 
     def _batches(self) -> Generator[Batch]:
-        indices = self.order.from_step(self.step, self.total_steps)
-        workers = self.run.config.data.num_workers
-        if workers == 0:
-            return _each(map(self.run.dataset.__getitems__, indices))
-        loader = DataLoader(
-            self.run.dataset,  # type: ignore[arg-type] - fetched by __getitems__ alone
-            batch_sampler=indices,  # type: ignore[arg-type]
-            collate_fn=_collated_already,  # type: ignore[arg-type]
-            num_workers=workers,
+        return load_batches(
+            self.run.dataset,
+            self.order.from_step(self.step, self.total_steps),
+            workers=self.run.config.data.num_workers,
             pin_memory=self.ranks.device.type == "cuda",
-            # Forked workers share the resident data and know the plugins loaded from files.
-            multiprocessing_context="fork",
-            # Its own generator: otherwise creating the iterator would draw from the global one.
-            generator=torch.Generator(),
-            worker_init_fn=_leave_signals_to_the_trainer,
         )
-        return _each(iter(loader))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         start = time.perf_counter()
@@ -319,7 +307,8 @@ class TrainLoop:
         """
         state = self.state.restore(checkpoint)
         samples, now = state["samples"], len(self.run.training_samples)
-        if (samples, state["data_sha256"]) != (now, self.run.data_sha256):
+        before, data = state.get("data_sha256", self.run.data_sha256), self.run.data_sha256
+        if (samples, before) != (now, data):
             others = f"{now}" if samples != now else "others, though as many,"
             raise CheckpointError(
                 f"{checkpoint.folder} was trained on {samples} samples, and there are {others} "
@@ -335,18 +324,3 @@ class TrainLoop:
         if len(state["rng"]) != self.ranks.world_size:
             self._logged_step = sys.maxsize  # other ranks count steps otherwise: nothing is old
         self.resumed_from = checkpoint
-
-
-def _each(batches: Iterator[Batch]) -> Generator[Batch]:
-    """Yield the batches; what makes them is let go when this is closed."""
-    yield from batches
-
-
-def _collated_already(batch: Batch) -> Batch:
-    return batch
-
-
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """Go on loading when a whole process group is told to stop: the loop still has to save."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

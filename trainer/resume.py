@@ -129,7 +129,7 @@ def _checkpoint_to_resume(save_dir: Path, resume: str) -> Checkpoint | None:
 
 def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
     # In step mode save_every says how long an epoch is, hence what epoch_{N} means.
-    may_differ = [*_MAY_DIFFER]
+    may_differ: list[str] = list(_MAY_DIFFER)
     if experiment.config.train.epochs is not None:
         may_differ.append("train.save_every")
     saved = load_config(checkpoint.folder / CONFIG, ExperimentConfig).resolved

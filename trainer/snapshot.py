@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -30,8 +30,8 @@ class TrainingState(TypedDict):
     step: int
     samples: int
     """How many there were to train on."""
-    data_sha256: str
-    """What tells these data from others."""
+    data_sha256: NotRequired[str]
+    """What tells these data from others; older checkpoints do not say it."""
 
 
 @dataclass(frozen=True)

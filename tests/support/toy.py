@@ -206,3 +206,11 @@ def equal_bits(first: object, second: object) -> bool:
     if isinstance(first, list | tuple):
         return len(first) == len(second) and all(map(equal_bits, first, second))
     return first == second
+
+
+def uninterrupted(toy: Toy, ranks: int = 1) -> Path:
+    """Train without a stop, and return the folder to compare with."""
+    assert toy.train(ranks=ranks) == 0, toy.log.read_text()
+    reference = toy.root / "reference"
+    toy.save_dir.rename(reference)
+    return reference

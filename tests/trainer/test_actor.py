@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from tests.support.acting_policy import ActingPolicy
 from tests.support.toy import make_toy
 from trainer.acting import load_policy
 from trainer.actor import Actor, ObservationError
@@ -10,7 +10,7 @@ from trainer.checkpoint import resolve_checkpoint
 from trainer.environment import EVALUATION_SEED_START, STATE, Environment, StepResult
 from trainer.errors import CheckpointError, ConfigError, UserError
 from trainer.evaluate import evaluate
-from trainer.interfaces import TASK, Interface, Policy
+from trainer.interfaces import TASK, Interface
 from trainer.planner import PolicyPlanner
 from trainer.registry import environments
 from trainer.rollout import RolloutHooks, RolloutJob, rollout
@@ -93,15 +93,8 @@ def test_its_actions_are_those_of_an_evaluation_to_the_bit(toy, run):
     Walk.played.clear()
 
 
-class Sums(Policy):
+class Sums(ActingPolicy):
     """Its actions are the running sum of all states it decided on: it has a memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.components = nn.ModuleDict()
-
-    def compute_loss(self, batch, progress):
-        raise NotImplementedError
 
     def initial_state(self, batch_size):
         return {"sum": torch.zeros(batch_size, 3)}

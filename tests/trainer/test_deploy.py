@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from tests.support.acting_policy import ActingPolicy
 from tests.support.toy import make_toy
 from trainer.actor import Actor
 from trainer.environment import IMAGE_PREFIX, STATE, Interface
-from trainer.interfaces import Policy
 
 TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md").read_text()
 LOOP, FEWER_STEPS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -65,14 +64,7 @@ def test_the_loop_moves_a_robot_with_a_run_and_with_fewer_steps(tmp_path, run):
     assert actor.planner._policy.flow.num_steps == 1
 
 
-class Looks(Policy):
-    def __init__(self) -> None:
-        super().__init__()
-        self.components = nn.ModuleDict()
-
-    def compute_loss(self, batch, progress):
-        raise NotImplementedError
-
+class Looks(ActingPolicy):
     def predict_action(self, observation, state, generators):
         seen = observation[IMAGE_PREFIX + "head"]  # (B, To, 3, H, W)
         assert seen.dtype == torch.uint8

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from data_collection.envs.gymnasium_env import GymnasiumEnv
+from tests.support.acting_policy import ActingPolicy
 from trainer.environment import STATE, Environment, Observation, StepResult
 from trainer.errors import ConfigError, UserError
-from trainer.interfaces import Interface, Policy
+from trainer.interfaces import Interface
 from trainer.ops import randn_rows
 from trainer.planner import PolicyPlanner, ensemble
 from trainer.rollout import RolloutHooks, RolloutJob, rollout
@@ -15,7 +16,7 @@ HOPPER = Interface(obs_steps=2, chunk=4, control_hz=125.0, state=11, action=3)
 SCRIPT = Interface(obs_steps=1, chunk=3, control_hz=10.0, state=1, action=1)
 
 
-class NoisyMlp(Policy):
+class NoisyMlp(ActingPolicy):
     """A network with dropout, noise and a memory that is the running sum of what it saw."""
 
     def __init__(self, interface: Interface) -> None:
@@ -33,9 +34,6 @@ class NoisyMlp(Policy):
                 )
             }
         )
-
-    def compute_loss(self, batch, progress):
-        raise NotImplementedError
 
     def initial_state(self, batch_size):
         return {"sum": torch.zeros(batch_size, self.interface.obs_steps * self.interface.state)}
@@ -65,15 +63,8 @@ class Script(Environment):
         return StepResult({STATE: np.full(1, self.now, np.float32)}, 0.0, False, False, False)
 
 
-class TensSteps(Policy):
+class TensSteps(ActingPolicy):
     """At step t it plans 10 t, 10 t + 1, 10 t + 2."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.components = nn.ModuleDict()
-
-    def compute_loss(self, batch, progress):
-        raise NotImplementedError
 
     def predict_action(self, observation, state, generators):
         now = observation[STATE][:, -1, :, None]

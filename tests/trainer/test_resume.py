@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from tests.support.toy import uninterrupted
 from trainer.checkpoint import checkpoints_of, leftovers, newest_checkpoint, save_checkpoint
 
 VARIANTS = {
@@ -24,13 +25,6 @@ VARIANTS = {
     "workers": {"data__num_workers": 1},
     "steps": {"train__epochs": None, "train__steps": 20, "train__save_every": 6},
 }
-
-
-def uninterrupted(toy, ranks=1):
-    assert toy.train(ranks=ranks) == 0, toy.log.read_text()
-    reference = toy.root / "reference"
-    toy.save_dir.rename(reference)
-    return reference
 
 
 def last_epoch(folder):
@@ -115,41 +109,6 @@ def test_validating_does_not_change_the_bits_of_training(toy, same_checkpoint):
     toy.edit(validation={"fraction": 0.25, "every": 100})
     assert toy.train() == 0, toy.log.read_text()
     assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_polite_signal_saves_and_the_run_goes_on_from_there(toy, same_checkpoint, number):
-    reference = uninterrupted(toy)
-    stop = json.dumps([{"type": "killer", "params": {"step": 13, "signal_number": int(number)}}])
-    assert toy.train("--set", f"logging={stop}") == 128 + number, toy.log.read_text()
-    interrupt = json.loads((toy.save_dir / "interrupt" / "manifest.json").read_text())
-    assert interrupt["step"] == 14
-    assert toy.train() == 0
-    assert not (toy.save_dir / "interrupt").exists()
-    assert same_checkpoint(reference / "epoch_3", toy.save_dir / "epoch_3") == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_all_processes_leaves_the_workers_at_work_until_it_is_saved(toy, number):
-    toy.edit(data__num_workers=1)
-    params = {"step": 13, "signal_number": int(number), "group": True}
-    stop = json.dumps([{"type": "killer", "params": params}])
-    assert toy.train("--set", f"logging={stop}") == 128 + number, toy.log.read_text()
-    assert newest_checkpoint(toy.save_dir).folder.name == "interrupt"
-
-
-def test_a_signal_in_the_last_step_changes_nothing(toy):
-    stop = json.dumps([{"type": "killer", "params": {"step": 23, "signal_number": 15}}])
-    assert toy.train("--set", f"logging={stop}") == 0, toy.log.read_text()
-    assert newest_checkpoint(toy.save_dir).folder.name == "epoch_3"
-
-
-def test_a_signal_at_the_end_of_an_epoch_that_is_not_saved_saves_all_the_same(toy):
-    toy.edit(train__save_every=3)
-    stop = json.dumps([{"type": "killer", "params": {"step": 7, "signal_number": 15}}])
-    assert toy.train("--set", f"logging={stop}") == 128 + signal.SIGTERM
-    interrupt = json.loads((toy.save_dir / "interrupt" / "manifest.json").read_text())
-    assert interrupt["step"] == 8  # an epoch has 8 steps
 
 
 def test_a_longer_run_goes_on_from_the_shorter_one(toy):

@@ -1,0 +1,57 @@
+"""Fetches batches, in this process or in workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from trainer.interfaces import Batch, Dataset
+
+
+def load_batches(
+    dataset: Dataset, indices: Iterable[np.ndarray], *, workers: int, pin_memory: bool
+) -> Generator[Batch]:
+    """Return the batches of these samples, in their order.
+
+    Workers start now, and end when what is returned is closed.
+
+    Args:
+        dataset: Has the samples.
+        indices: Of each batch.
+        workers: How many processes fetch ahead; 0: this one does, when it is asked.
+        pin_memory: Put what workers fetch where a GPU takes it without waiting.
+    """
+    if workers == 0:
+        return _each(map(dataset.__getitems__, indices))
+    loader = DataLoader(
+        dataset,  # type: ignore[arg-type] - fetched by __getitems__ alone
+        batch_sampler=indices,  # type: ignore[arg-type]
+        collate_fn=_collated_already,  # type: ignore[arg-type]
+        num_workers=workers,
+        pin_memory=pin_memory,
+        # Forked workers share the resident data and know the plugins loaded from files.
+        multiprocessing_context="fork",
+        # Its own generator: otherwise creating the iterator would draw from the global one.
+        generator=torch.Generator(),
+        worker_init_fn=_leave_signals_to_the_trainer,
+    )
+    return _each(iter(loader))
+
+
+def _each(batches: Iterator[Batch]) -> Generator[Batch]:
+    """Yield the batches; what makes them is let go when this is closed."""
+    yield from batches
+
+
+def _collated_already(batch: Batch) -> Batch:
+    return batch
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """Go on loading when a whole process group is told to stop: the loop still has to save."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
