@@ -15,7 +15,6 @@ from typing import get_args
 import numpy as np
 
 from data_collection.envs.course_locomotion import CourseLocomotion, CourseTask
-from data_collection.episodes import EpisodeError
 from data_collection.episodes.schema import STATE
 from data_collection.importing.imported_round import PHASE, demonstrated, import_round
 from data_collection.player import described
@@ -44,14 +43,8 @@ def import_expert_data(data: Path, task: CourseTask, folder: Path) -> Path:
         "recorded": described(environment),
     }
     environment.close()
-    try:
-        return import_round(
-            folder,
-            config,
-            {each: lambda each=each: (episodes[each], False) for each in episodes},
-        ).folder
-    except EpisodeError as error:
-        raise DataError(str(error)) from error
+    reading = {each: lambda each=each: (episodes[each], False) for each in episodes}
+    return import_round(folder, config, reading).folder
 
 
 def _paths(data: Path) -> list[Mapping[str, object]]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_collection.episodes import EpisodeError, SealedRound
+from data_collection.episodes import SealedRound
 from data_collection.episodes.schema import STATE
 from data_collection.importing.imported_round import (
     add_round_options,
@@ -82,8 +82,6 @@ def import_dataset(dataset: LerobotFolder, wanted: Wanted, folder: Path) -> Seal
             for episode in episodes
         }
         return import_round(folder, config, reading)
-    except EpisodeError as error:
-        raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(f"{dataset} cannot be read whole: {error}") from error
 

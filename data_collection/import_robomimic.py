@@ -15,7 +15,7 @@ from pathlib import Path
 
 import h5py
 
-from data_collection.episodes import EpisodeError, SealedRound
+from data_collection.episodes import SealedRound
 from data_collection.importing.imported_round import (
     add_round_options,
     by_name,
@@ -86,8 +86,6 @@ def import_demonstrations(data: Path, wanted: Wanted, folder: Path) -> SealedRou
                 for demo in demos
             }
             return import_round(folder, config, episodes)
-    except EpisodeError as error:
-        raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(f"{data} cannot be read whole: {error}") from error
 

@@ -12,6 +12,7 @@ import yaml
 
 from data_collection.episodes import (
     EpisodeAttributes,
+    EpisodeError,
     RoundWriter,
     SealedRound,
     is_sealed,
@@ -31,7 +32,7 @@ from data_collection.episodes.schema import (
     TRUNCATED,
 )
 from trainer.cli import nonnegative
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 
 PHASE = "imported"
 
@@ -84,19 +85,26 @@ def import_round(
         episodes: By id; what there is already is not read again.
 
     Raises:
-        EpisodeError: ``folder`` holds another round, or an episode is not what the format allows.
+        DataError: ``folder`` holds another round, or an episode is not what the format allows.
     """
     config_yaml = yaml.safe_dump(config, sort_keys=False)
-    if not is_sealed(folder) or (folder / "config.yaml").read_text() != config_yaml:
-        writer = RoundWriter(folder, config_yaml)
-        writer.adopt()  # what a killed import left
-        for number, (rollout_id, read) in enumerate(episodes.items()):
-            if rollout_id not in writer.records:
-                arrays, success = read()
-                attributes = EpisodeAttributes(seed=number, success=success, phase=PHASE)
-                writer.enter(write_episode(folder, rollout_id, arrays, attributes))
-        seal(folder)
-    return open_round(folder)
+    try:
+        if not is_sealed(folder) or (folder / "config.yaml").read_text() != config_yaml:
+            _write(RoundWriter(folder, config_yaml), episodes)
+        return open_round(folder)
+    except EpisodeError as error:
+        raise DataError(str(error)) from error
+
+
+def _write(writer: RoundWriter, episodes: Mapping[str, ReadEpisode]) -> None:
+    seeds = {rollout_id: number for number, rollout_id in enumerate(episodes)}
+    writer.adopt(seeds)  # what a killed import left
+    for rollout_id, read in episodes.items():
+        if rollout_id not in writer.records:
+            arrays, success = read()
+            attributes = EpisodeAttributes(seed=seeds[rollout_id], success=success, phase=PHASE)
+            writer.enter(write_episode(writer.folder, rollout_id, arrays, attributes))
+    seal(writer.folder)
 
 
 def summary(sealed: SealedRound) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +188,11 @@ class LerobotFolder:
         else:
             values |= {each: said.get(f"{prefix}/{each}") for each in ("chunk_index", "file_index")}
         try:
-            return self.folder / template.format(**values)
+            path = Path(os.path.normpath(template.format(**values)))
+            # Not resolved: a cache of data sets holds links to files elsewhere.
+            if path.is_absolute() or path.parts[0] == "..":
+                raise ValueError("it leads out of the data set")
+            return self.folder / path
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{self.info_file}: {name} {template!r} does not fit episode {number} ({error!r})"

@@ -1,9 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from data_collection import dagger_runner
 from data_collection.episodes import EpisodeAttributes, RoundWriter, seal, write_episode
 from tests.support.dagger import arguments
+from tests.support.toy_round import write_round
 
 CONFIG = "environment: {type: toy, params: {level: 3}}\n"
 
@@ -72,3 +75,9 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dagger") / "whole"
     assert dagger_runner.main(arguments(folder)) == 0
     return folder
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a function that writes a collect.yaml of the toy and returns its path."""
+    return partial(write_round, tmp_path)

@@ -209,3 +209,11 @@ def test_the_pages_command_imports_what_the_next_one_trains_on(tmp_path, monkeyp
     arguments = ["--train_config", str(ROOT / train[3]), *given, *short, *out[-1].split()]
     assert offline_trainer.main(arguments) == 0
     assert (tmp_path / "runs" / "epoch_1").is_dir()
+
+
+@pytest.mark.parametrize("path", ["../{episode_index}.parquet", "/data/{episode_index}.parquet"])
+def test_no_path_leads_out_of_the_data_set(tmp_path, path):
+    info = write_v21(tmp_path / "set") / "meta" / "info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"data_path": path}))
+    with pytest.raises(DataError, match="it leads out of the data set"):
+        import_dataset(LerobotFolder(tmp_path / "set"), ALL, tmp_path / "round")

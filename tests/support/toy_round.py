@@ -1,9 +1,14 @@
 """A round of an environment without weight, so that what is measured is the collecting."""
 
 import json
+import sys
 from pathlib import Path
 
 import yaml
+
+from data_collection.collect import collect_round
+from data_collection.schema import CollectConfig
+from trainer.config import load_config
 
 # Seeds that are divisible by 4 fail. The first episode with seed 6 sends its process a signal when
 # asked to, once, or sleeps when the signal is 0; the third step of seed ``breaks`` raises, always;
@@ -127,3 +132,15 @@ def contents(folder: Path) -> dict[str, str]:
     """Return the content hash of each episode of a round."""
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     return {row["id"]: row["content_sha256"] for row in map(json.loads, lines)}
+
+
+def collect(path: Path, *overrides: str) -> Path:
+    """Collect its round in this process, and return the folder."""
+    return collect_round(load_config(path, CollectConfig, overrides))
+
+
+def command(path: Path, *arguments: str) -> list[str]:
+    """Return the command that collects its round."""
+    return [
+        sys.executable, "-m", "data_collection.collect", "--collect_config", str(path), *arguments,
+    ]  # fmt: skip
