@@ -56,7 +56,7 @@ class Rounds:
 
     def collect(self, _: float) -> dict[str, float]:
         """Collect the present round, afresh if it is there already."""
-        shutil.rmtree(self._steps.data(self._index), ignore_errors=True)
+        shutil.rmtree(self._steps.folder.data(self._index), ignore_errors=True)
         start = time.perf_counter()
         folder = self._steps.collect(self._index, self._student)
         seconds = time.perf_counter() - start

@@ -121,8 +121,8 @@ class DaggerRunner:
             return None
         saved = load_policy(driver, choose_device("auto"))
         return {
-            "teacher": root_mean_square(label_errors(saved, self.steps.data(0))),
-            "student": root_mean_square(label_errors(saved, self.steps.data(index))),
+            "teacher": root_mean_square(label_errors(saved, self.steps.folder.data(0))),
+            "student": root_mean_square(label_errors(saved, self.steps.folder.data(index))),
         }
 
     def _claim_folder(self) -> None:
