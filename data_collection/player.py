@@ -79,7 +79,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Playing:
-    """These jobs' episodes run in the worker from now on: one of them has just begun."""
+    """These jobs' episodes run in the worker, or are written: one of them has just begun."""
 
     ids: tuple[str, ...]
 
@@ -186,6 +186,7 @@ class _Player:
         self._sending = threading.Lock()
         self._jobs: dict[str, RolloutJob] = {}
         self._playing: list[str] = []
+        """Those that have begun, until their episodes are written."""
         self._labelling_told = 0.0
         self._cast = Cast(loaded, loaded.config.environments_per_worker, generator)
 
@@ -209,7 +210,6 @@ class _Player:
     def _finish(
         self, writer: AsyncEpisodeWriter, result: EpisodeResult, arrays: EpisodeArrays
     ) -> None:
-        self._playing.remove(result.id)
         if result.success or self._config.keep_failures:
             writer.submit(result.id, arrays, self._cast.attributes(result))
         else:
@@ -233,6 +233,7 @@ class _Player:
     def _outcome(self, rollout_id: str, record: EpisodeRecord | None) -> Outcome:
         spent = self._cast.labelling_seconds
         since, self._labelling_told = spent - self._labelling_told, spent
+        self._playing.remove(rollout_id)
         return Outcome(self._jobs.pop(rollout_id), record, labelling_seconds=since)
 
     def _send(self, message: Message | Playing) -> None:

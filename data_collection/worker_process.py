@@ -37,7 +37,6 @@ class WorkerProcess:
         self.ready = False
         self.broke_down = False
         """Whether it has said so itself, and of which job."""
-        self._slots = config.environments_per_worker
         self._start_timeout_s = config.cluster.start_timeout_s
         self._job_timeout_s = config.cluster.job_timeout_s
         self._unsent: deque[RolloutJob] = deque()
@@ -86,15 +85,14 @@ class WorkerProcess:
 
     @property
     def playing(self) -> Sequence[RolloutJob]:
-        """Return the jobs whose episodes run, or ran when it died."""
+        """Return the jobs whose episodes run or are written, or were when it died."""
         return [self.jobs[name] for name in self._playing if name in self.jobs]
 
     @property
     def suspected(self) -> set[str]:
         """Return the ids of the jobs of which one may have killed it, and was not alone."""
-        if self._slots == 1:
-            return set()
-        return self._alone | {job.id for job in self.playing}
+        playing = {job.id for job in self.playing}
+        return self._alone | (playing if len(playing) > 1 else set())
 
     @property
     def cause(self) -> str:

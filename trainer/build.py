@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ from trainer.normalization import (
     warn_when_clipped,
 )
 from trainer.registry import (
+    Registry,
     action_transforms,
     augmentations,
     datasets,
@@ -93,19 +94,14 @@ def build_run(
         CheckpointError: ``train.load_dir`` does not fit the model.
     """
     config = experiment.config
-    load_plugins(BUILTIN_PLUGINS, experiment.root)
-    load_plugins(config.plugins, experiment.root, experiment.under("plugins"))
+    has_own_data = dataset is None
+    check_components(experiment, own_data=has_own_data)
     check_importable(config.evaluation.plugins if config.evaluation else [], experiment)
     if config.evaluation:
         check_planning(config.evaluation, config.interface.chunk, experiment.at("evaluation"))
     recipe = _recipe(experiment)
     specs = _model_specs(experiment)
     check_optims(experiment)
-    for i, spec in enumerate(config.logging):
-        # They open files, so they are built only when training starts.
-        supplied = dict.fromkeys(loggers.supplied)
-        check_spec(loggers, spec, experiment.under("logging", i), supplied)
-    has_own_data = dataset is None
     if dataset is None:
         check_best(experiment)
         dataset = build_dataset(experiment, experiment.root)
@@ -144,6 +140,41 @@ def build_run(
         ],
         recipe=recipe,
     )
+
+
+def check_components(experiment: Experiment, *, own_data: bool = True) -> None:
+    """Look at the names and ``params`` of all components, without building any.
+
+    Args:
+        experiment: What they belong to.
+        own_data: Whether its data are among them, or others take their place.
+
+    Raises:
+        ConfigError: An unknown component or parameter.
+    """
+    config = experiment.config
+    load_plugins(BUILTIN_PLUGINS, experiment.root)
+    load_plugins(config.plugins, experiment.root, experiment.under("plugins"))
+    specs: list[tuple[Registry, ComponentSpec, Callable[..., str]]] = [
+        (
+            action_transforms,
+            config.data.action_transform,
+            experiment.under("data", "action_transform"),
+        ),
+        (policies, config.policy, experiment.under("policy")),
+        (losses, config.train.loss, experiment.under("train", "loss")),
+        (optimizers, config.train.optimizer, experiment.under("train", "optimizer")),
+    ]
+    if own_data:
+        specs.append((datasets, config.data.dataset, experiment.under("data", "dataset")))
+    for i, spec in enumerate(config.data.augmentations):
+        specs.append((augmentations, spec, experiment.under("data", "augmentations", i)))
+    for i, spec in enumerate(config.logging):
+        specs.append((loggers, spec, experiment.under("logging", i)))
+    for located in _model_specs(experiment).values():
+        specs.append((models, located.spec, located.at))
+    for registry, spec, at in specs:
+        check_spec(registry, spec, at, dict.fromkeys(registry.supplied))
 
 
 def build_dataset(experiment: Experiment, root: Path) -> Dataset:
@@ -197,7 +228,7 @@ def build_policy(
     return policy
 
 
-def build_loggers(run: Run, start_step: int) -> list[Logger]:
+def build_loggers(run: Run, start_step: int | None) -> list[Logger]:
     """Return the run's loggers, opened to go on after ``start_step``; JSON lines come first."""
     supplied = {"save_dir": run.save_dir, "start_step": start_step}
     run.save_dir.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ A checkpoint is a folder ``epoch_{N}`` (N completed epochs) or ``interrupt``:
                           an on-line distillation, whose own is distillation.yaml
     resolved.yaml         the resolved model components, the data's environment, the project root
     normalization.json    the statistics of the policy's normaliser
-    manifest.json         format version, step, hashes of the files above and below, versions
+    manifest.json         format version, step, passes over the data, hashes of the files above
+                          and below, versions
     *.safetensors         what else a run keeps: the history of an on-line distillation
     metrics.json          validation and evaluation figures, written after the rest
 """
@@ -53,12 +54,14 @@ class Checkpoint:
     folder: Path
     step: int
     epoch: int
+    passes: float
+    """Epochs trained, with the part of the begun one."""
     manifest: Mapping[str, object]
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """Epochs and steps: what orders a run's checkpoints, on however many ranks it went on."""
-        return self.epoch, self.step
+    def progress(self) -> tuple[float, int]:
+        """What orders a run's checkpoints, on however many ranks it went on."""
+        return self.passes, self.step
 
     @property
     def weights_sha256(self) -> str:
@@ -99,13 +102,15 @@ def save_checkpoint(
     texts: Mapping[str, str],
     step: int,
     epoch: int,
+    passes: float | None = None,
     attachments: Sequence[Path] = (),
 ) -> Path:
     """Write ``save_dir/name`` so that it is either whole or not there, and return it.
 
     It takes the place of an older checkpoint of that name: an interrupt's, or that of the last
     epoch of a run which was shorter once and ended within it. ``attachments`` are files on the same
-    disk that move into it.
+    disk that move into it; ``passes`` are the epochs trained, with the part of the begun one
+    where there is one.
 
     Raises:
         CheckpointError: the disk is full; nothing half-written stays, older checkpoints do.
@@ -121,7 +126,9 @@ def save_checkpoint(
             (temporary / file).write_text(text)
         for path in attachments:
             path.rename(temporary / path.name)
-        _write_manifest(temporary, step=step, epoch=epoch)
+        _write_manifest(
+            temporary, step=step, epoch=epoch, passes=epoch if passes is None else passes
+        )
         for path in [*temporary.iterdir(), temporary]:
             fsync_path(path)
         target = _rename_into_place(temporary, save_dir / name)
@@ -159,7 +166,7 @@ def _rename_into_place(temporary: Path, target: Path) -> Path:
     return target
 
 
-def _write_manifest(folder: Path, *, step: int, epoch: int) -> None:
+def _write_manifest(folder: Path, *, step: int, epoch: int, passes: float) -> None:
     files = {
         path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())
@@ -173,6 +180,7 @@ def _write_manifest(folder: Path, *, step: int, epoch: int) -> None:
         "format_version": FORMAT_VERSION,
         "step": step,
         "epoch": epoch,
+        "passes": passes,
         "files": files,
         "weights_sha256": _sha256_of_text("\n".join(weights)),
         "git_revision": _git_revision(),
@@ -302,6 +310,7 @@ def _read_manifest(folder: Path) -> Checkpoint:
     try:
         manifest = json.loads(path.read_text())
         version, step, epoch = manifest["format_version"], manifest["step"], manifest["epoch"]
+        passes = manifest.get("passes", epoch)  # older ones count whole epochs
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path} is missing: {folder} is not a complete checkpoint") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -310,7 +319,7 @@ def _read_manifest(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: format version {version}, but this program reads {FORMAT_VERSION}"
         )
-    return Checkpoint(folder, step, epoch, manifest)
+    return Checkpoint(folder, step, epoch, passes, manifest)
 
 
 def _sha256_of_text(text: str) -> str:

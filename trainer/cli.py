@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from trainer.errors import UserError
@@ -39,6 +40,16 @@ def run_command(main: Callable[[Sequence[str]], int], *, resumes: bool = False) 
         advice = "; start the same command again to go on" if resumes else ""
         sys.stderr.write(f"{prefix}interrupted{advice}\n")
         sys.exit(INTERRUPTED_EXIT)
+
+
+def output_file(text: str) -> Path:
+    """Return the file that an option names; argparse reports one that cannot be written."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder, expected a file")
+    if not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
 
 
 def nonnegative(text: str) -> int:

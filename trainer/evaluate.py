@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from trainer.acting import load_policy
 from trainer.checkpoint import resolve_checkpoint
-from trainer.cli import nonnegative, positive, run_command
+from trainer.cli import nonnegative, output_file, positive, run_command
 from trainer.config import load_config
 from trainer.distributed import choose_device
 from trainer.environment import EVALUATION_SEED_START
@@ -167,7 +167,6 @@ def main(arguments: Sequence[str]) -> int:
     if args.output:
         refuse_other(wanted, settings)
     output = unused(wanted, settings)
-    number = output.stem.removeprefix(wanted.stem)
     evaluation, _ = evaluate(
         saved.policy,
         saved.config.interface.to_interface(),
@@ -177,7 +176,7 @@ def main(arguments: Sequence[str]) -> int:
         root=root,
         episodes=config.episodes,
         seed=config.seed,
-        video_folder=output.parent / "videos" / (name + number),
+        video_folder=output.parent / "videos" / output.stem,
     )
     taken = differing_settings(wanted, settings)
     output = unused(wanted, settings)  # another evaluation may have ended meanwhile
@@ -235,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
         "--output",
-        type=Path,
+        type=output_file,
         metavar="FILE",
         help="where the figures go, the videos beside them (default: evaluation_epoch_N.json in "
         "the run, with the name of another environment's FILE, and _2, _3, … where the name is "

@@ -336,8 +336,8 @@ class Logger(ABC):
     """Where figures, pictures and videos of a run go. Only rank 0 has loggers.
 
     Its constructor is given ``save_dir``, the run's folder, and ``start_step``, behind which
-    nothing counts that an earlier start wrote, if it asks for them; its other parameters are
-    ``params`` of the YAML.
+    nothing counts that an earlier start wrote (None: all of it does), if it asks for them; its
+    other parameters are ``params`` of the YAML.
     """
 
     @abstractmethod

@@ -8,7 +8,9 @@ from collections.abc import Generator, Iterable, Iterator
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from trainer.errors import UserError
 from trainer.interfaces import Batch, Dataset
 
 
@@ -17,7 +19,7 @@ def load_batches(
 ) -> Generator[Batch]:
     """Return the batches of these samples, in their order.
 
-    Workers start now, and end when what is returned is closed.
+    Workers start now, and end when what is returned is closed, or after an error.
 
     Args:
         dataset: Has the samples.
@@ -28,7 +30,7 @@ def load_batches(
     if workers == 0:
         return _each(map(dataset.__getitems__, indices))
     loader = DataLoader(
-        dataset,  # type: ignore[arg-type] - fetched by __getitems__ alone
+        _Reporting(dataset),  # type: ignore[arg-type] - fetched by __getitems__ alone
         batch_sampler=indices,  # type: ignore[arg-type]
         collate_fn=_collated_already,  # type: ignore[arg-type]
         num_workers=workers,
@@ -42,12 +44,33 @@ def load_batches(
     return _each(iter(loader))
 
 
-def _each(batches: Iterator[Batch]) -> Generator[Batch]:
-    """Yield the batches; what makes them is let go when this is closed."""
-    yield from batches
+class _Reporting:
+    """Gives a user's error in the place of a batch: raised in a worker it came as a traceback."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __getitems__(self, indices: np.ndarray) -> Batch | UserError:
+        try:
+            return self._dataset.__getitems__(indices)
+        except UserError as error:
+            return error
 
 
-def _collated_already(batch: Batch) -> Batch:
+def _each(batches: Iterator[Batch | UserError]) -> Generator[Batch]:
+    """Yield the batches; what makes them has ended when this has."""
+    try:
+        for batch in batches:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    finally:
+        # An error's traceback would keep the workers, and they this process, for ever.
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            batches._shutdown_workers()
+
+
+def _collated_already(batch: Batch | UserError) -> Batch | UserError:
     return batch
 
 

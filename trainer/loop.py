@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -46,7 +45,8 @@ class TrainLoop:
         self.ranks = ranks
         self.policy = run.policy
         self.resumed_from: Checkpoint | None = None
-        self.step = self._logged_step = 0
+        self.step = 0
+        self._logged_step: int | None = 0
         self.order = SampleOrder(
             run.training_samples,
             batch_size=run.config.data.batch_size,
@@ -85,6 +85,8 @@ class TrainLoop:
         self.meter = Meter(ranks)
         self.save_dir = run.save_dir
         self.wrapped = self.policy
+        self.stop_signal = 0
+        """The signal that asked to stop when nothing was left to train; 0: none."""
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -128,6 +130,7 @@ class TrainLoop:
                         f"stopped at step {self.step} of {self.total_steps} and saved; start the "
                         "same command again to go on",
                     )
+            self.stop_signal = stop.signal_number
 
     def prepare(self) -> None:
         """Compile and wrap the policy, as the configuration and the ranks ask; before any step."""
@@ -293,6 +296,7 @@ class TrainLoop:
                 texts=self.run.checkpoint_texts(),
                 step=self.step,
                 epoch=epoch,
+                passes=self.step / self.steps_per_epoch,
                 attachments=attachments,
             )
 
@@ -322,5 +326,5 @@ class TrainLoop:
             self.step = self.step * self.steps_per_epoch // before
         self._logged_step = self.step
         if len(state["rng"]) != self.ranks.world_size:
-            self._logged_step = sys.maxsize  # other ranks count steps otherwise: nothing is old
+            self._logged_step = None  # other ranks count steps otherwise: nothing is old
         self.resumed_from = checkpoint

@@ -7,12 +7,20 @@ torchrun --nproc_per_node=4 trainer/offline_trainer.py --train_config …
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.cli import run_command
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, UserError
 from trainer.sweep import add_sweep_options, read_sweep
+
+if TYPE_CHECKING:
+    from trainer.config import Experiment
+    from trainer.distributed import Ranks
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,11 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     """
     args = _parser().parse_args(arguments)
     # Imported after parsing, so that --help and a misspelt option answer at once.
-    from trainer.build import load_experiment
+    from trainer.build import check_components, load_experiment
     from trainer.distributed import join_ranks
     from trainer.dry_run import dry_run
-    from trainer.guard import diverging_is_noted
-    from trainer.resume import started_run
 
     # All of them, before the first one takes its hours.
     experiments = [
@@ -37,17 +43,44 @@ def main(arguments: Sequence[str]) -> int:
     devices = {experiment.config.train.device for experiment in experiments}
     if len(devices) > 1:
         raise ConfigError(f"--sweep: expected one train.device, got {', '.join(sorted(devices))}")
+    for experiment in experiments[1:]:  # the first one is about to be built
+        check_components(experiment)
     with join_ranks(devices.pop()) as ranks:
-        for experiment in experiments:
-            if args.dry_run:
+        if args.dry_run:
+            for experiment in experiments:
                 dry_run(experiment, ranks.device)
-                continue
+        else:
+            _train(experiments, ranks, args.resume)
+    return 0
+
+
+def _train(experiments: Sequence[Experiment], ranks: Ranks, resume: str) -> None:
+    """Train one experiment after the other; one that diverges does not keep the next from it."""
+    from trainer.guard import TrainingDivergedError, diverging_is_noted
+    from trainer.resume import started_run
+    from trainer.stopping import Interrupted
+
+    diverged: list[TrainingDivergedError] = []
+    for number, experiment in enumerate(experiments, start=1):
+        try:
             with (
-                started_run(experiment, ranks, args.resume) as loop,
+                started_run(experiment, ranks, resume) as loop,
                 diverging_is_noted(loop.save_dir, is_main=ranks.is_main),
             ):
                 loop.train()
-    return 0
+        except TrainingDivergedError as error:
+            diverged.append(error)
+            if number < len(experiments):
+                _log.error("run %d of %d: %s", number, len(experiments), error)
+            continue
+        if loop.stop_signal and number < len(experiments):
+            raise Interrupted(
+                loop.stop_signal,
+                f"stopped after run {number} of {len(experiments)}; start the same command again "
+                "to go on",
+            )
+    if diverged:
+        raise UserError("\n".join(str(error) for error in diverged))
 
 
 def _parser() -> argparse.ArgumentParser:

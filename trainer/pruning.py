@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
 from trainer.checkpoint import BEST_NOTE, INTERRUPT, Checkpoint, checkpoints_of, delete_checkpoint
 from trainer.files import write_text_atomically
-from trainer.schema import CheckpointsConfig
+from trainer.schema import BestConfig, CheckpointsConfig
 
 _log = logging.getLogger(__name__)
 
@@ -26,19 +27,20 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
     keep = {c.folder for c in epochs[-newest:]}
     if config.keep_every:
         keep |= {c.folder for c in epochs if c.epoch % config.keep_every == 0}
-    if config.best and (best := _best(epochs, config)):
+    if config.best is None:
+        (save_dir / BEST_NOTE).unlink(missing_ok=True)  # of a start that chose one
+    elif best := _best(epochs, config.best):
         keep.add(best.folder)
-        note = {"checkpoint": best.folder.name, config.best.metric: _metric(best, config)}
+        note = {"checkpoint": best.folder.name, config.best.metric: _figure(best, config.best)}
         write_text_atomically(save_dir / BEST_NOTE, json.dumps(note) + "\n")
-    figures = {name for epoch in epochs for name in epoch.metrics()}
-    if config.best and config.best.metric not in figures:
+    else:
         keep |= {c.folder for c in epochs}
-        if figures:
+        if figures := sorted({name for epoch in epochs for name in epoch.metrics()}):
             _log.warning(
                 "train.checkpoints.best: no checkpoint has the figure %r yet, so all are kept; "
                 "there are: %s",
                 config.best.metric,
-                ", ".join(sorted(figures)),
+                ", ".join(figures),
             )
     for checkpoint in epochs:
         if checkpoint.folder not in keep:
@@ -49,13 +51,13 @@ def prune_checkpoints(save_dir: Path, config: CheckpointsConfig) -> None:
             delete_checkpoint(checkpoint.folder)
 
 
-def _best(epochs: list[Checkpoint], config: CheckpointsConfig) -> Checkpoint | None:
-    sign = -1.0 if config.best and config.best.mode == "min" else 1.0
-    scored = [(value, c) for c in epochs if (value := _metric(c, config)) is not None]
+def _best(epochs: list[Checkpoint], config: BestConfig) -> Checkpoint | None:
+    sign = -1.0 if config.mode == "min" else 1.0
+    scored = [(value, c) for c in epochs if (value := _figure(c, config)) is not None]
     return max(scored, key=lambda pair: sign * pair[0])[1] if scored else None
 
 
-def _metric(checkpoint: Checkpoint, config: CheckpointsConfig) -> float | None:
-    if config.best is None:
-        return None
-    return checkpoint.metrics().get(config.best.metric)
+def _figure(checkpoint: Checkpoint, config: BestConfig) -> float | None:
+    """Return a checkpoint's figure; None where it has none, or none that compares with others."""
+    value = checkpoint.metrics().get(config.metric)
+    return value if value is not None and math.isfinite(value) else None

@@ -31,7 +31,9 @@ class Reviewer:
     that a run's bits do not depend on how often it is reviewed.
     """
 
-    def __init__(self, run: Run, ranks: Ranks, acting: ActingComponents, start_step: int) -> None:
+    def __init__(
+        self, run: Run, ranks: Ranks, acting: ActingComponents, start_step: int | None
+    ) -> None:
         self.run = run
         self.ranks = ranks
         self.acting = acting

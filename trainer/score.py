@@ -17,7 +17,7 @@ import torch
 from trainer.acting import load_policy
 from trainer.build import build_dataset
 from trainer.checkpoint import resolve_checkpoint
-from trainer.cli import run_command
+from trainer.cli import output_file, run_command
 from trainer.config import load_config
 from trainer.distributed import choose_device
 from trainer.errors import ConfigError
@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="a checkpoint, a run (its newest one), or RUN/best",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where the scores go (JSON)")
+    parser.add_argument(
+        "--output", type=output_file, metavar="FILE", help="where the scores go (JSON)"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     return parser
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import yaml
+
 from components.datasets.blocks import BlockPool
 from components.datasets.decoding import DepthInMetres, JpegFrames
 from components.datasets.fit import is_jpeg
@@ -33,6 +35,7 @@ def rows_to_deliver(
     shapes: dict[str, tuple[int, ...]] = {STATE: (interface.state,)}
     shapes |= {DEPTH_PREFIX + name: (1, *interface.cameras[name][1:]) for name in depth}
     if all(TASK in sealed.keys for sealed in rounds):
+        _check_tasks(rounds)
         shapes[TASK] = ()
     rows = {key: Rows(parts_of(rounds, key), shape) for key, shape in shapes.items()}
     rows |= {
@@ -52,6 +55,21 @@ def decoded(
         shape = interface.cameras[key.removeprefix(IMAGE_PREFIX)]
         return JpegFrames(stored, rows.parts, shape, blocks)
     return DepthInMetres(stored) if key.startswith(DEPTH_PREFIX) else stored
+
+
+def _check_tasks(rounds: Sequence[SealedRound]) -> None:
+    """Raise DataError when a number stands for one task here and for another one there."""
+    known: dict[int, tuple[str, SealedRound]] = {}
+    for sealed in rounds:
+        source = yaml.safe_load(sealed.config_yaml).get("source") or {}
+        for number, text in (source.get("tasks") or {}).items():
+            named, first = known.setdefault(number, (text, sealed))
+            if named != text:
+                raise DataError(
+                    f"task {number} is {named!r} in {first.folder}, but {text!r} in "
+                    f"{sealed.folder}; merge the data sets before importing them, or train on each "
+                    "alone"
+                )
 
 
 def _frames(rounds: Sequence[SealedRound], key: str, shape: tuple[int, ...]) -> Rows:

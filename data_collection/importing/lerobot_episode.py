@@ -83,7 +83,9 @@ class LerobotEpisode:
         for key in cameras.values():
             if self.dataset.dtype(key) == "video":
                 self._frames_shown(key, self._times(rows))
-        return set(rows.get(_TASK_INDEX, ()))
+        if _TASK_INDEX not in rows:
+            return set()
+        return set(self._numbers(rows, _TASK_INDEX, np.int64)[:, 0].tolist())
 
     def read(
         self, keys: Sequence[str], cameras: Mapping[str, str]

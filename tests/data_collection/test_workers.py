@@ -57,6 +57,18 @@ def test_only_the_rollout_that_kills_its_worker_is_given_up(project, environment
 
 
 @pytest.mark.parametrize("environments", [1, 4])
+def test_an_episode_that_kills_its_worker_when_it_is_written_is_given_up_alone(
+    project, environments
+):
+    options = {"episodes": 12, "keep_failures": True, "min_completed": 0.5}
+    options["environments_per_worker"] = environments
+    heavy = {"type": "toy", "params": {"heavy": 6, "pause_s": 0.01}}
+    folder = collect(project(environment=heavy, **options))
+    assert contents(folder).keys() == {f"000_{i:06d}" for i in range(12)} - {"000_000005"}
+    assert [log.stem for log in (folder / "quarantine").iterdir()] == ["000_000005"]
+
+
+@pytest.mark.parametrize("environments", [1, 4])
 def test_a_teacher_that_breaks_down_is_blamed_on_its_own_rollout(project, environments):
     teacher = {"type": "toy_teacher", "params": {"refuses": 6}}
     options = {"keep_failures": True, "min_completed": 0.5, "max_retries": 0}

@@ -24,6 +24,7 @@ FAKE_PLUGIN = '''
 import math
 import os
 import signal
+from trainer.errors import DataError
 from trainer.fake_data import FakeDataset
 from trainer.interfaces import Interface, Logger
 from trainer.registry import datasets, loggers
@@ -32,14 +33,19 @@ from trainer.registry import datasets, loggers
 @datasets.register("fake")
 class Fake(FakeDataset):
     def __init__(self, interface: Interface, *, episodes: int = 8, episode_length: int = 16,
-                 nan_from: int | None = None) -> None:
+                 nan_from: int | None = None, damaged_from: int | None = None,
+                 deadly_from: int | None = None) -> None:
         super().__init__(interface, episodes=episodes, episode_length=episode_length)
-        self.nan_from = nan_from
+        self.nan_from, self.damaged_from, self.deadly_from = nan_from, damaged_from, deadly_from
         self.fetched = 0
 
     def __getitems__(self, indices):
         batch = super().__getitems__(indices)
         self.fetched += 1
+        if self.damaged_from is not None and self.fetched > self.damaged_from:
+            raise DataError("frame_7.jpg is damaged")
+        if self.deadly_from is not None and self.fetched > self.deadly_from:
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.nan_from is not None and self.fetched > self.nan_from:
             batch["action"][:] = math.nan
         return batch

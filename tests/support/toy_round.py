@@ -14,11 +14,13 @@ from trainer.config import load_config
 # asked to, once, or sleeps when the signal is 0; the third step of seed ``breaks`` raises, always;
 # what seed ``blind`` sees is no number; as long as the file ``full`` exists, no file grows beyond
 # 2,000 bytes. The first toy that is built with ``stuck`` hangs, all later ones do not. Seed
-# ``deadly`` ends its process, always; the teacher raises in the episode of seed ``refuses``.
+# ``deadly`` ends its process, always, and so does writing the episode of seed ``heavy``. The
+# teacher raises in the episode of seed ``refuses``.
 TOY = """
 import os, resource, signal, time
 from pathlib import Path
 import numpy as np
+from data_collection.episodes import writer
 from data_collection.teachers import Teacher, teachers
 from trainer.environment import STATE, Environment, StepResult
 from trainer.registry import environments
@@ -38,7 +40,18 @@ class Toy(Environment):
         full: str | None = None,
         deadly: int | None = None,
         stuck: str | None = None,
+        heavy: int | None = None,
     ) -> None:
+        if heavy is not None:
+            encode = writer.encode
+
+            def encode_or_die(rollout_id, arrays, attributes):
+                if attributes.seed == heavy:
+                    time.sleep(0.05)  # the next episode has begun
+                    os._exit(9)
+                return encode(rollout_id, arrays, attributes)
+
+            writer.encode = encode_or_die
         if stuck and not Path(stuck).exists():
             Path(stuck).touch()
             time.sleep(1000)

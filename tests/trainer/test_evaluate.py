@@ -119,7 +119,7 @@ def test_a_record_says_how_it_was_measured_and_other_settings_do_not_overwrite_i
     second = toy.save_dir / "evaluation_epoch_3_2.json"
     assert json.loads(second.read_text())["execute_horizon"] == 2
     assert not (toy.save_dir / "evaluation_epoch_3_3.json").exists()
-    videos = toy.save_dir / "videos" / "epoch_3_2"
+    videos = toy.save_dir / "videos" / "evaluation_epoch_3_2"
     assert [path.name for path in videos.iterdir()] == [f"episode_{SEED + 90}_failure.mp4"]
     assert evaluate.main(run) == 0
     assert "measured otherwise" not in capsys.readouterr().out
@@ -164,7 +164,7 @@ def test_another_environment_leaves_what_was_found_in_the_first_alone(toy):
     assert sorted((toy.save_dir / "videos" / "epoch_3").iterdir()) == videos
     record = json.loads((toy.save_dir / "evaluation_epoch_3_elsewhere.json").read_text())
     assert [r["return"] for r in record["results"]] == [6.0, 6.0, 6.0]
-    folder = toy.save_dir / "videos" / "epoch_3_elsewhere"
+    folder = toy.save_dir / "videos" / "evaluation_epoch_3_elsewhere"
     assert [path.name for path in folder.iterdir()] == ["episode_6_failure.mp4"]
 
 
@@ -238,3 +238,12 @@ def test_an_experiment_that_is_never_evaluated_takes_settings_all_the_same(toy):
         config.write_text(before)
     assert saved.config.evaluation.episodes == 7
     assert saved.config.evaluation.every is None
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [("none/a.json", "there is no folder"), (".", "is a folder")]
+)
+def test_a_file_that_cannot_be_written_is_refused_before_playing(toy, capsys, output, message):
+    with pytest.raises(SystemExit):
+        evaluate.main(["--checkpoint", str(toy.save_dir), "--output", str(toy.root / output)])
+    assert message in capsys.readouterr().err

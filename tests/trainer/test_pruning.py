@@ -80,3 +80,19 @@ def test_nothing_is_deleted_before_the_figure_of_the_best_was_measured_once(tmp_
         saved(tmp_path, epoch, figures)
         prune_checkpoints(tmp_path, config)
     assert left(tmp_path) == {"epoch_3", "epoch_4"}
+
+
+def test_what_is_no_number_is_not_the_best(tmp_path):
+    config = CheckpointsConfig.model_validate({"best": {"metric": "score"}})
+    for epoch, score in enumerate([float("nan"), 1.0, 5.0, 2.0], start=1):
+        saved(tmp_path, epoch, {"score": score})
+        prune_checkpoints(tmp_path, config)
+    assert left(tmp_path) == {"epoch_3", "epoch_4"}
+
+
+def test_a_run_that_no_longer_chooses_a_best_one_has_none(tmp_path):
+    saved(tmp_path, 1, {"score": 1.0})
+    prune_checkpoints(tmp_path, CheckpointsConfig.model_validate({"best": {"metric": "score"}}))
+    assert (tmp_path / "best.json").exists()
+    prune_checkpoints(tmp_path, CheckpointsConfig(keep_last=1))
+    assert not (tmp_path / "best.json").exists()

@@ -83,3 +83,33 @@ def test_the_trainer_trains_every_line_of_a_sweep(toy):
     assert toy.train("--set", "seed=2", "--set", "train.epochs=1") == 0
     alone = toy.save_dir / "epoch_1" / "action_decoder.pt"
     assert weights[1].read_bytes() == alone.read_bytes()
+
+
+def sweep_of(toy, *lines):
+    path = toy.root / "sweep.jsonl"
+    runs = [{"train.save_dir": f"runs/{i}", **line} for i, line in enumerate(lines)]
+    path.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    return "--sweep", str(path)
+
+
+def test_a_run_that_diverges_does_not_keep_the_others_of_its_sweep_from_training(toy):
+    diverging = {"data.dataset.params.nan_from": 3}
+    assert toy.train(*sweep_of(toy, diverging, {}), "--set", "train.epochs=1") == 2
+    assert (toy.root / "runs/1/epoch_1").is_dir()
+    assert not (toy.root / "runs/0/epoch_1").exists()
+    assert "run 1 of 2: " in toy.log.read_text()
+
+
+def test_a_wrong_parameter_in_the_last_line_is_found_before_the_first_run(toy):
+    wrong = {"train.optimizer.params.lrr": 1.0}
+    assert toy.train(*sweep_of(toy, {}, wrong)) == 2
+    assert "did you mean 'lr'" in toy.log.read_text()
+    assert not (toy.root / "runs").exists()
+
+
+def test_a_signal_at_the_end_of_a_run_keeps_the_next_from_beginning(toy):
+    stop = json.dumps([{"type": "killer", "params": {"step": 8, "signal_number": 15}}])
+    settings = "--set", "train.epochs=1", "--set", f"logging={stop}"
+    assert toy.train(*sweep_of(toy, {}, {}), *settings) == 143, toy.log.read_text()
+    assert "stopped after run 1 of 2" in toy.log.read_text()
+    assert not (toy.root / "runs/1").exists()

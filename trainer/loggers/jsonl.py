@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,14 @@ from trainer.registry import loggers
 class JsonlLogger(Logger):
     """Appends one line a call; lines behind the step that a run resumes from are dropped."""
 
-    def __init__(self, save_dir: Path, start_step: int) -> None:
+    def __init__(self, save_dir: Path, start_step: int | None) -> None:
         self.path = save_dir / "metrics.jsonl"
         if self.path.exists():
             lines = self.path.read_text().splitlines()
-            kept = [line for line in lines if _step(line) <= start_step]
+            last = float("inf") if start_step is None else start_step
+            # From the end: before a change of the number of ranks steps were counted otherwise.
+            dropped = itertools.takewhile(lambda line: not _step(line) <= last, reversed(lines))
+            kept = lines[: len(lines) - len(list(dropped))]
             if len(kept) < len(lines):
                 write_text_atomically(self.path, "".join(f"{line}\n" for line in kept))
         self._file = self.path.open("a")
@@ -38,4 +42,4 @@ def _step(line: str) -> float:
     try:
         return json.loads(line)["step"]
     except ValueError:
-        return float("inf")  # torn by a kill: drop it
+        return float("nan")  # torn by a kill: it counts at no step

@@ -21,13 +21,14 @@ _LONGEST_ANIMATION = 500
 class TensorBoardLogger(Logger):
     """Writes scalars, pictures and videos; a resumed run hides what lies behind its start."""
 
-    def __init__(self, save_dir: Path, start_step: int) -> None:
+    def __init__(self, save_dir: Path, start_step: int | None) -> None:
         # Imported here: it costs a second, and only rank 0 logs.
         from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
         from torch.utils.tensorboard import SummaryWriter
 
         self._Summary = Summary
-        self._writer = SummaryWriter(str(save_dir / "tensorboard"), purge_step=start_step + 1)
+        hidden_from = None if start_step is None else start_step + 1
+        self._writer = SummaryWriter(str(save_dir / "tensorboard"), purge_step=hidden_from)
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write one scalar a name, all in one event: an event each takes eight times as long."""
