@@ -12,6 +12,7 @@ from data_collection import dagger_runner
 from data_collection.dagger.schema import DaggerConfig
 from data_collection.dagger.steps import DaggerSteps
 from tests.support.dagger import CONFIG, SETTINGS, arguments
+from tests.support.full_disk import files_end_at
 from trainer import checkpoint, evaluate, guard, loop
 from trainer.config import load_config
 from trainer.errors import CheckpointError, ConfigError, UserError
@@ -33,6 +34,17 @@ def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
             dagger_runner.main(arguments(tmp_path / "first"))
         first.communicate(b"\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said_and_the_experiment_goes_on_when_there_is_room(finished, tmp_path):
+    folder = tmp_path / "full"
+    shutil.copytree(finished, folder)
+    report = (folder / "report.html").read_bytes()
+    assert len(report) > 40_000
+    with files_end_at(40_000), pytest.raises(UserError, match=r"cannot write .*/report\.html"):
+        dagger_runner.main(arguments(folder))
+    assert (folder / "report.html").read_bytes() == report
+    assert dagger_runner.main(arguments(folder)) == 0
 
 
 def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp_path):
