@@ -24,6 +24,25 @@ def test_another_configuration_in_the_same_folder_is_refused(finished):
         dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
 
 
+def test_another_task_in_the_same_folder_is_refused(finished):
+    message = r'environment\.params\.task: saved "peg-insert-side-v3", now "push-v3"'
+    with pytest.raises(ConfigError, match=message):
+        dagger_runner.main(arguments(finished, **{"environment.params.task": "push-v3"}))
+
+
+def test_the_round_of_another_task_in_its_place_is_refused(finished, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(finished, folder)
+    config = folder / "data" / "round_001" / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    values["environment"]["params"]["task"] = "push-v3"
+    config.write_text(yaml.safe_dump(values))
+    (folder / "rounds" / "001.json").unlink()
+    message = r'round_001/config.yaml: this round has another configuration.*task: saved "push-v3"'
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        dagger_runner.main(arguments(folder))
+
+
 def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
     code = "with locked_folder(Path('first'), ''): print('inside', flush=True); input()"
     holder = [sys.executable, "-c", f"from trainer.files import Path, locked_folder\n{code}"]
