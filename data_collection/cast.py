@@ -87,14 +87,16 @@ class Cast:
 
     def attributes(self, result: EpisodeResult) -> EpisodeAttributes:
         """Return what the manifest says of an episode beside its arrays."""
-        driver = self._driver_of(RolloutJob(result.id, result.seed)).teacher
+        job = RolloutJob(result.id, result.seed)
+        driver = self._driver_of(job).teacher
+        phase, student = self._phase(job)
         return EpisodeAttributes(
             seed=result.seed,
             success=result.success,
-            phase="on_policy" if self._student else "teacher",
+            phase=phase,
             round=self.config.round,
             teacher_checkpoint=self.teacher.checkpoint,
-            student_checkpoint=self._student.checkpoint if self._student else None,
+            student_checkpoint=student,
             driver_checkpoint=driver.checkpoint if driver not in (None, self.teacher) else None,
             prompt=self.environments[0].prompt_of(result.seed),
         )
@@ -120,6 +122,14 @@ class Cast:
         """Close the environments."""
         for environment in self.environments:
             environment.close()
+
+    def _phase(self, job: RolloutJob) -> tuple[str, str | None]:
+        """Return how a job's episode is driven, and the weights of the student that has a part."""
+        if self._student:
+            return "on_policy", self._student.checkpoint
+        driver = self.config.drivers[self.config.driver_of(job)]
+        disturbed = driver.noise_covariance is not None
+        return "dart" if disturbed else "teacher", driver.noise_student
 
     def _driver_of(self, job: RolloutJob) -> Driver:
         if self._student:

@@ -2,7 +2,7 @@
 
     python -m data_collection.dart --checkpoint runs/… --round data/…/round_000
 
-prints ``noise_covariance`` for a driver of a collect.yaml. In a dagger.yaml
+prints ``noise_covariance`` and ``noise_student`` for a driver of a collect.yaml. In a dagger.yaml
 ``phase1.sources[].dart`` and ``phase2.dart_scale`` do it.
 """
 
@@ -51,8 +51,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--round", type=Path, required=True, help="a sealed round")
     parser.add_argument("--scale", type=float, default=1.0, help="of the covariance (default: 1)")
     args = parser.parse_args(arguments)
-    covariance = dart_covariance(resolve_checkpoint(args.checkpoint), args.round, args.scale)
-    sys.stdout.write(f"noise_covariance: {json.dumps(covariance)}\n")
+    student = resolve_checkpoint(args.checkpoint)
+    covariance = dart_covariance(student, args.round, args.scale)
+    sys.stdout.write(
+        f"noise_covariance: {json.dumps(covariance)}\nnoise_student: {student.weights_sha256}\n"
+    )
     return 0
 
 

@@ -51,6 +51,8 @@ class DriverConfig(Strict):
     """Standard deviation of Gaussian noise on executed actions; labels stay the teacher's."""
     noise_covariance: list[list[float]] | None = None
     """Covariance (A, A) of that noise instead, such as ``python -m data_collection.dart`` gives."""
+    noise_student: str | None = None
+    """SHA-256 of the student's weights whose errors that covariance is of, for the manifest."""
     share: Annotated[float, Field(ge=1 / _FINEST_SHARE)] = 1.0
     """Its part of the episodes, relative to the other drivers'."""
 
@@ -58,6 +60,8 @@ class DriverConfig(Strict):
     def _one_noise(self) -> DriverConfig:
         if self.noise and self.noise_covariance is not None:
             raise ValueError("noise and noise_covariance say the same thing; leave one out")
+        if self.noise_student and self.noise_covariance is None:
+            raise ValueError("noise_student says whose noise_covariance it is; give that, too")
         return self
 
     def noise_factor(self, action_dim: int) -> np.ndarray | None:

@@ -18,6 +18,7 @@ from trainer.build_checks import (
     check_needs,
     check_optims,
     check_planning,
+    check_tasks,
     check_trainable,
 )
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
@@ -112,6 +113,7 @@ def build_run(
         statistics = statistics_from_json(start.read_text(NORMALIZATION))
     policy = build_policy(experiment, specs, statistics, dataset)
     check_needs(policy, dataset, experiment)
+    check_tasks(policy, dataset, experiment)
     check_trainable(policy, experiment)
     if not resuming:
         _load_pretrained(policy, specs)

@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 
 from trainer.config import Experiment
-from trainer.errors import ConfigError, nearest
+from trainer.errors import ConfigError, DataError, nearest
 from trainer.evaluation import Evaluation
-from trainer.interfaces import Dataset, Policy, Scorer
+from trainer.interfaces import TASK, Dataset, Policy, Scorer
 from trainer.planner import executed_steps
 from trainer.registry import UnknownComponentError, policies
 from trainer.schema import ComponentSpec, PlanningConfig
@@ -28,6 +28,19 @@ def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> Non
             f"{', '.join(missing)}, the data give {', '.join(sorted(given))}; record it, ask the "
             "dataset for it (depth: [camera]), or leave out the component that wants it"
         )
+
+
+def check_tasks(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
+    """Raise DataError when the data are of several tasks and the policy is not told which."""
+    tasks = dataset.tasks()
+    if len(tasks) < 2 or TASK in policy.needs:
+        return
+    found = ", ".join(f"{where} is of {task}" for task, where in tasks.items())
+    raise DataError(
+        f"{experiment.at('data', 'dataset')}: rounds of several tasks: {found}; name those of one "
+        "task, or let the policy know which it is: with the component task_embedding, on rounds "
+        "that record the key task"
+    )
 
 
 def check_evaluation(

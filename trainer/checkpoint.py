@@ -16,7 +16,6 @@ A checkpoint is a folder ``epoch_{N}`` (N completed epochs) or ``interrupt``:
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -32,7 +31,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError
-from trainer.files import fsync_path, sha256_of, write_text_atomically
+from trainer.files import fsync_path, is_full, sha256_of, write_text_atomically
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -138,8 +137,7 @@ def save_checkpoint(
         kept = f"the last complete one is {newest.folder}" if newest else "there was none before"
         reason = (
             "the disk is full"
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            or shutil.disk_usage(save_dir).free < 1 << 20
+            if is_full(error) or shutil.disk_usage(save_dir).free < 1 << 20
             else str(error)
         )
         raise CheckpointError(

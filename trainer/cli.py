@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from trainer.errors import UserError
+from trainer.files import cannot_write, is_full
 from trainer.stopping import Interrupted
 
 USER_ERROR_EXIT = 2
@@ -20,6 +21,7 @@ INTERRUPTED_EXIT = 130  # 128 + SIGINT, as shells report it
 def run_command(main: Callable[[Sequence[str]], int], *, resumes: bool = False) -> NoReturn:
     """Exit with what ``main`` returns for the command line; 2 after a UserError, 130 after Ctrl-C.
 
+    A full disk is a user's error, too, wherever it is met.
     Training that was asked to stop, and has saved what it had, exits as the signal would have it.
     Sets up logging first: rank 0 logs from INFO, the other torchrun ranks from WARNING. Of a
     command that ``resumes`` it is said, after Ctrl-C, that it goes on where it was.
@@ -32,6 +34,12 @@ def run_command(main: Callable[[Sequence[str]], int], *, resumes: bool = False) 
         sys.exit(main(sys.argv[1:]))
     except UserError as error:
         sys.stderr.write(f"{prefix}error: {error}\n")
+        sys.exit(USER_ERROR_EXIT)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        message = cannot_write(error.filename or "a file", error.strerror or str(error))
+        sys.stderr.write(f"{prefix}error: {message}\n")
         sys.exit(USER_ERROR_EXIT)
     except Interrupted as interrupted:
         logging.getLogger(__name__).info("%s", interrupted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from trainer.errors import ConfigError, UserError
 
 _LOCK = ".lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def sha256_of(path: Path) -> str:
@@ -30,16 +32,43 @@ def fsync_path(path: Path) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new content, never a part."""
+    """Write a text file so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        UserError: It cannot be written; the old content, if any, is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            temporary.write_text(text)
+            fsync_path(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_path(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system says against writing ``path`` into a UserError."""
     try:
-        temporary.write_text(text)
-        fsync_path(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_path(path.parent)
+        yield
+    except OSError as error:
+        raise cannot_write(path, error.strerror or str(error)) from error
+
+
+def cannot_write(path: object, reason: str) -> UserError:
+    """Return the error for a file that could not be written, with what to do."""
+    return UserError(
+        f"cannot write {path}: {reason}; make room, or choose a folder that can be written to, and "
+        "start the same command again"
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that a disk, a quota or a file takes no more."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 @contextmanager

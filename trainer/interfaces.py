@@ -312,6 +312,10 @@ class Dataset(ABC):
     def environment_config(self) -> Mapping[str, object] | None:
         """Return ``{type, params}`` of the environment the data came from, or None."""
 
+    def tasks(self) -> Mapping[str, str]:
+        """Return the tasks that the data are of, as far as they say so, and where each is named."""
+        return {}
+
     def describe(self) -> str:
         """Return one line for the log: how much data, and where it is cached."""
         return f"{type(self).__name__}: {len(self)} samples"

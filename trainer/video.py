@@ -12,9 +12,11 @@ import imageio.v2 as imageio
 import numpy as np
 
 from trainer.environment import StepResult
+from trainer.files import cannot_write
 from trainer.rollout import EpisodeResult, RolloutHooks, Slot
 
 _VIDEO_FPS = 20
+_BROKE_OFF = "ffmpeg broke off, as it does on a full disk"
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
@@ -24,6 +26,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
 
     Raises:
         ValueError: There are no frames.
+        UserError: It cannot be written; an old video of that name is still there.
     """
     frames = iter(frames)
     first = next(frames, None)
@@ -38,12 +41,24 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
             for frame in itertools.chain([first], frames):
                 height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
                 # Without stubs, the type of a writer lacks its methods.
-                writer.append_data(  # type: ignore[attr-defined]
-                    np.ascontiguousarray(frame[:height, :width])
-                )
+                try:
+                    writer.append_data(  # type: ignore[attr-defined]
+                        np.ascontiguousarray(frame[:height, :width])
+                    )
+                except OSError as error:
+                    raise cannot_write(path, _BROKE_OFF) from error
+        if not _is_whole(temporary):
+            raise cannot_write(path, _BROKE_OFF)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether an MP4 ends with its index: ffmpeg tells nobody here that it has failed."""
+    content = path.read_bytes() if path.exists() else b""
+    start = content.rfind(b"moov") - 4  # a box is its size, its name, and what it holds
+    return start >= 0 and int.from_bytes(content[start : start + 4]) == len(content) - start
 
 
 class VideoHooks(RolloutHooks):

@@ -25,7 +25,12 @@ from components.datasets.episode_scores import (
 )
 from components.datasets.fit import check_fits
 from components.datasets.round_weights import RoundWeights, sample_weights
-from components.datasets.rounds import merged_statistics, open_rounds, recorded_environment
+from components.datasets.rounds import (
+    merged_statistics,
+    open_rounds,
+    recorded_environment,
+    recorded_tasks,
+)
 from components.datasets.row_sources import RowSource, open_sources
 from components.datasets.target_lengths import (
     in_words,
@@ -193,6 +198,10 @@ class DaggerRounds(Dataset):
     def environment_config(self) -> Mapping[str, object] | None:
         """Return ``{type, params}`` of the newest round's environment, or None."""
         return recorded_environment(self._rounds)
+
+    def tasks(self) -> Mapping[str, str]:
+        """Return the tasks of the rounds' environments, each with its first round."""
+        return recorded_tasks(self._rounds)
 
     def describe(self) -> str:
         """Return how much data there is, where it is kept and why, and how long its targets are."""

@@ -129,6 +129,16 @@ def recorded_environment(rounds: Sequence[SealedRound]) -> Mapping[str, object] 
     return newest
 
 
+def recorded_tasks(rounds: Sequence[SealedRound]) -> dict[str, str]:
+    """Return the folder of the first round of each task that the rounds' environments name."""
+    tasks: dict[str, str] = {}
+    for sealed in rounds:
+        task = _task(_environment(sealed))
+        if task is not None:
+            tasks.setdefault(task, str(sealed.folder))
+    return tasks
+
+
 def round_config(sealed: SealedRound) -> Mapping[str, object]:
     """Return the configuration that a round was collected with, empty when there is none.
 
@@ -147,6 +157,17 @@ def _environment(sealed: SealedRound) -> Mapping[str, object] | None:
     if environment is not None and not isinstance(environment, dict):
         raise DataError(f"{sealed.folder}/config.yaml: environment must be a mapping")
     return environment
+
+
+def _task(environment: object) -> str | None:
+    """Return the ``task`` or ``id`` of an environment, or of the one that it wraps."""
+    params = environment.get("params") if isinstance(environment, Mapping) else None
+    if not isinstance(params, Mapping):
+        return None
+    if "environment" in params:
+        return _task(params["environment"])
+    task = params.get("task", params.get("id"))
+    return None if task is None else str(task)
 
 
 def _without_cameras(environment: Mapping[str, object] | None) -> object:

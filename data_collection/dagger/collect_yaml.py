@@ -98,5 +98,6 @@ class CollectYaml:
         name = f"{index:03d}_noise_{number}"
         if not self._folder.yaml(name).exists():
             covariance = dart_covariance(student, data, scale)
-            self._folder.save_yaml(name, {"noise_covariance": covariance})
+            noise = {"noise_covariance": covariance, "noise_student": student.weights_sha256}
+            self._folder.save_yaml(name, noise)
         return yaml.safe_load(self._folder.yaml(name).read_text())

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.checkpoint import Checkpoint
 from trainer.distributed import Ranks
+from trainer.files import cannot_write, write_text_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ def write_snapshot(
         ranks: Which rank this is; every rank must call this.
         parts: What is saved, by name.
         text: Name and content of a text file that goes with it.
+
+    Raises:
+        UserError: A file cannot be written.
     """
     folder = save_dir / _PENDING
     folder.mkdir(exist_ok=True)
@@ -50,11 +55,15 @@ def write_snapshot(
         for key, value in part.state_dict().items():
             # Safetensors refuses tensors that share memory or have gaps.
             tensors[f"{name}/{key}"] = value.detach().cpu().contiguous()
-    save_file(_unshared(tensors), folder / _file(ranks.rank))
+    path = folder / _file(ranks.rank)
+    try:
+        save_file(_unshared(tensors), path)
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(path, str(error)) from error
     ranks.gather_objects(None)  # rank 0 goes on when all have written
     if not ranks.is_main:
         return []
-    (folder / text[0]).write_text(text[1])
+    write_text_atomically(folder / text[0], text[1])
     return sorted(folder.iterdir())
 
 

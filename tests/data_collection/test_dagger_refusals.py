@@ -12,6 +12,7 @@ from data_collection import dagger_runner
 from data_collection.dagger.schema import DaggerConfig
 from data_collection.dagger.steps import DaggerSteps
 from tests.support.dagger import CONFIG, SETTINGS, arguments
+from tests.support.full_disk import files_end_at
 from trainer import checkpoint, evaluate, guard, loop
 from trainer.config import load_config
 from trainer.errors import CheckpointError, ConfigError, UserError
@@ -21,6 +22,25 @@ from trainer.registry import load_plugins
 def test_another_configuration_in_the_same_folder_is_refused(finished):
     with pytest.raises(ConfigError, match=r"phase2\.rollouts: saved 2, now 3"):
         dagger_runner.main(arguments(finished, **{"phase2.rollouts": 3}))
+
+
+def test_another_task_in_the_same_folder_is_refused(finished):
+    message = r'environment\.params\.task: saved "peg-insert-side-v3", now "push-v3"'
+    with pytest.raises(ConfigError, match=message):
+        dagger_runner.main(arguments(finished, **{"environment.params.task": "push-v3"}))
+
+
+def test_the_round_of_another_task_in_its_place_is_refused(finished, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(finished, folder)
+    config = folder / "data" / "round_001" / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    values["environment"]["params"]["task"] = "push-v3"
+    config.write_text(yaml.safe_dump(values))
+    (folder / "rounds" / "001.json").unlink()
+    message = r'round_001/config.yaml: this round has another configuration.*task: saved "push-v3"'
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        dagger_runner.main(arguments(folder))
 
 
 def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
@@ -33,6 +53,17 @@ def test_a_second_runner_in_the_same_folder_is_refused(tmp_path):
             dagger_runner.main(arguments(tmp_path / "first"))
         first.communicate(b"\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said_and_the_experiment_goes_on_when_there_is_room(finished, tmp_path):
+    folder = tmp_path / "full"
+    shutil.copytree(finished, folder)
+    report = (folder / "report.html").read_bytes()
+    assert len(report) > 40_000
+    with files_end_at(40_000), pytest.raises(UserError, match=r"cannot write .*/report\.html"):
+        dagger_runner.main(arguments(folder))
+    assert (folder / "report.html").read_bytes() == report
+    assert dagger_runner.main(arguments(folder)) == 0
 
 
 def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp_path):

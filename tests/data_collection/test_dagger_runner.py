@@ -28,7 +28,7 @@ from data_collection.teachers.meta_world_expert import MetaWorldExpert
 from tests.support.dagger import PLUGINS, ROOT, arguments
 from trainer import evaluate
 from trainer.acting import load_policy
-from trainer.checkpoint import open_checkpoint
+from trainer.checkpoint import open_checkpoint, resolve_checkpoint
 from trainer.cli import run_command
 from trainer.config import load_config
 from trainer.errors import ConfigError
@@ -75,7 +75,8 @@ def test_rounds_are_collected_trained_evaluated_and_reported(finished):
     assert [f["driver"] for f in figures] == [None, "train/round_000/epoch_2"]
     assert figures[1]["actors"]["student"] == 1.0
     second = open_round(finished / "data" / "round_001")
-    assert second.manifest[second.ids[0]].attributes.student_checkpoint == weights["round_000"]
+    assert provenance(finished / "data" / "round_000") == {("teacher", 0, None)}
+    assert provenance(second.folder) == {("on_policy", 1, weights["round_000"])}
     recorded = yaml.safe_load(second.config_yaml)["recorded"]
     assert recorded["checkpoints"] == {"student": weights["round_000"]}
     summary = json.loads((finished / "summary.json").read_text())
@@ -85,6 +86,12 @@ def test_rounds_are_collected_trained_evaluated_and_reported(finished):
     assert report.count("data:image/svg+xml;base64") == 7
     assert report.count("data:video/mp4;base64") == 2
     assert "http" not in report
+
+
+def provenance(folder):
+    """Return phase, round and student of a round's episodes."""
+    found = [record.attributes for record in open_round(folder).manifest.values()]
+    return {(each.phase, each.round, each.student_checkpoint) for each in found}
 
 
 def test_starting_a_finished_experiment_again_repeats_nothing(finished):
@@ -200,6 +207,7 @@ def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
     student, data = finished / "train" / "round_000", finished / "data" / "round_001"
     dart = {"student": str(student), "data": str(data), "scale": 2.0}
     options = {"phase1.sources": [{"dart": dart}], "phase2.dart_scale": 0.5}
+    first_student = tmp_path / "dart" / "train" / "round_000"
     assert dagger_runner.main(arguments(tmp_path / "dart", **options)) == 0
     errors = label_errors(load_policy(open_checkpoint(student / "epoch_2"), CPU), data)
     expected = 2.0 * errors.T @ errors / len(errors)
@@ -210,6 +218,8 @@ def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
             np.testing.assert_allclose(covariance, expected, rtol=1e-6)
         assert np.linalg.eigvalsh(covariance).min() > 0
         sealed = open_round(tmp_path / f"dart/data/round_{index:03d}")
+        disturber = resolve_checkpoint(first_student if index else student).weights_sha256
+        assert provenance(sealed.folder) == {("dart", index, disturber)}
         assert set(sealed.read_rows("actor")) == {EXPERT}
         labelled = sealed.read_rows("action_valid")
         noise = sealed.read_rows("executed_action")[labelled] - labels(sealed)

@@ -79,6 +79,8 @@ def test_what_is_no_covariance_is_refused(matrix, message):
 def test_noise_is_given_in_one_way():
     with pytest.raises(ValidationError, match="leave one out"):
         DriverConfig(noise=0.1, noise_covariance=[[1.0]])
+    with pytest.raises(ValidationError, match="give that, too"):
+        DriverConfig(noise=0.1, noise_student="0123")
 
 
 def test_steps_are_counted_only_where_every_episode_is_kept():

@@ -1,3 +1,4 @@
+import errno
 import logging
 import sys
 
@@ -45,6 +46,23 @@ def test_training_that_was_asked_to_stop_exits_as_the_signal_would_have_it(caplo
     with caplog.at_level(logging.INFO):
         assert exit_code(main) == 128 + 15
     assert "stopped at step 3 and saved" in caplog.text
+
+
+def test_a_disk_that_is_full_anywhere_is_a_message(capsys):
+    def main(arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/exp1/videos")
+
+    assert exit_code(main) == 2
+    message = "error: cannot write runs/exp1/videos: No space left on device; make room"
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_another_error_of_the_system_keeps_its_traceback():
+    def main(arguments):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
+
+    with pytest.raises(FileNotFoundError):
+        run_command(main)
 
 
 def test_a_bug_keeps_its_traceback():

@@ -2,8 +2,9 @@ import multiprocessing
 
 import pytest
 
+from tests.support.full_disk import files_end_at
 from trainer.errors import ConfigError, UserError
-from trainer.files import locked_folder
+from trainer.files import locked_folder, write_text_atomically
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -63,3 +64,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         locked_folder(tmp_path / "file" / "folder", "taken"),
     ):
         pass
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_named_and_the_old_one_stays(tmp_path):
+    path = tmp_path / "figures.json"
+    write_text_atomically(path, "old")
+    message = f"cannot write {path}: File too large; make room, .* start the same command again"
+    with files_end_at(1000), pytest.raises(UserError, match=message):
+        write_text_atomically(path, 2000 * "x")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

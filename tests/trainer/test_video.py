@@ -2,6 +2,8 @@ import imageio.v2 as imageio
 import numpy as np
 import pytest
 
+from tests.support.full_disk import files_end_at
+from trainer.errors import UserError
 from trainer.video import write_video
 
 
@@ -37,5 +39,16 @@ def test_a_failing_source_leaves_the_old_video(tmp_path):
     path.write_bytes(b"old")
     with pytest.raises(RuntimeError, match="renderer died"):
         write_video(path, frames(), fps=10)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("frames", [20, 500])  # ffmpeg breaks off at the end, or while frames come
+def test_a_video_that_the_disk_has_no_room_for_is_named_and_the_old_one_stays(tmp_path, frames):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"old")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    with files_end_at(3000), pytest.raises(UserError, match=f"cannot write {path}: ffmpeg broke"):
+        write_video(path, (np.roll(noise, i, axis=0) for i in range(frames)), fps=10)
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]

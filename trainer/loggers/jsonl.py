@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.files import write_text_atomically
+from trainer.files import write_text_atomically, writing
 from trainer.interfaces import Logger
 from trainer.registry import loggers
 
@@ -30,12 +30,14 @@ class JsonlLogger(Logger):
 
     def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Append the figures as one line."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with writing(self.path):  # what could not be written before is tried again
+            self._file.close()
 
 
 def _step(line: str) -> float:

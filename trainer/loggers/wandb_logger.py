@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from trainer.errors import ConfigError, UserError
+from trainer.files import write_text_atomically
 from trainer.interfaces import Logger
 from trainer.registry import loggers
 
@@ -66,7 +67,7 @@ class WandbLogger(Logger):
                 f"logging: W&B does not start: {error}; log in (wandb login), or log with "
                 "mode: offline"
             ) from error
-        id_file.write_text(run_id)
+        write_text_atomically(id_file, run_id)
         self._run.define_metric(_STEP, hidden=True)
         self._run.define_metric("*", step_metric=_STEP)
 

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from components.datasets.rounds import merged_statistics, open_rounds, recorded_environment
+from components.datasets.rounds import (
+    merged_statistics,
+    open_rounds,
+    recorded_environment,
+    recorded_tasks,
+)
 from trainer.errors import DataError, MissingDataError
 
 
@@ -56,6 +61,20 @@ def test_the_newest_environment_is_taken_and_a_difference_said(tmp_path, record,
     assert caplog.text == ""
     assert recorded_environment(open_rounds(tmp_path, ["a", "c"])) == newest
     assert "the newest is taken" in caplog.text
+
+
+def test_each_task_is_named_with_its_first_round(tmp_path, record, episode):
+    wrapped = "{environment: {type: toy, params: {task: push}}, delay: 2}"
+    for name, params in (
+        ("a", "{task: push, cameras: [x]}"),
+        ("b", wrapped),
+        ("c", "{id: Walker-v5}"),
+        ("d", "{n: 1}"),
+    ):
+        record(name, episode([1], [0]), config=f"environment: {{type: toy, params: {params}}}\n")
+    record("e", episode([1], [0]), config="seed: 0\n")
+    found = recorded_tasks(open_rounds(tmp_path, ["a", "b", "c", "d", "e"]))
+    assert found == {"push": str(tmp_path / "a"), "Walker-v5": str(tmp_path / "c")}
 
 
 def test_a_round_without_an_environment_has_none(tmp_path, record, episode):

@@ -15,7 +15,7 @@ from trainer.acting import load_policy
 from trainer.build import build_run, load_experiment
 from trainer.checkpoint import open_checkpoint
 from trainer.distributed import Ranks
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from trainer.interfaces import TASK
 from trainer.planner import PolicyPlanner
 from trainer.resume import started_run
@@ -34,7 +34,7 @@ STEPS = 20
 def record(folder, task, index):
     environment = MetaWorld(task=task, task_index=index)
     teacher, generator = MetaWorldExpert(), np.random.default_rng(0)
-    writer = RoundWriter(folder, "environment: {type: none, params: {}}\n")
+    writer = RoundWriter(folder, f"environment: {{type: meta_world, params: {{task: {task}}}}}\n")
     buffer, observation = EpisodeBuffer(), environment.reset(0)
     for _ in range(STEPS):
         action = teacher.act(environment, observation, generator)
@@ -85,6 +85,15 @@ def test_it_learns_all_of_them_and_acts_in_each(tmp_path, rounds):
         assert results[0].length == 3
         first_actions.append(environment.full_state)
     assert not np.array_equal(*first_actions)
+
+
+def test_several_tasks_are_refused_without_the_embedding(tmp_path, rounds):
+    plain = [o for o in overrides(tmp_path, rounds) if "config_paths" not in o]
+    message = f"{rounds[0]} is of reach-v3, {rounds[1]} is of push-v3, .*task_embedding"
+    with pytest.raises(DataError, match=message):
+        build_run(load_experiment(EXPERIMENT, plain))
+    alone = [*plain, f"data.dataset.params.rounds={rounds[:1]}"]
+    assert build_run(load_experiment(EXPERIMENT, alone)).dataset.tasks() == {"reach-v3": rounds[0]}
 
 
 def test_data_without_tasks_are_refused(tmp_path, rounds):

@@ -1,13 +1,14 @@
 """What TensorBoard itself reads back from the event files."""
 
 import io
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.support.full_disk import files_end_at
+from trainer.errors import UserError
 from trainer.loggers.tensorboard import TensorBoardLogger
 from trainer.video import write_video
 
@@ -38,7 +39,23 @@ def test_a_resumed_run_hides_what_lies_behind_its_start(tmp_path):
         for step in steps:
             logger.log_scalars(step, {"loss": 10.0 * start + step})
         logger.close()
-        time.sleep(1.1)  # TensorBoard reads files in the order of their second of birth
     assert [(e.step, e.value) for e in read(tmp_path).Scalars("loss")] == [
         (1, 1), (2, 2), (3, 23), (4, 24),
     ]  # fmt: skip
+
+
+def test_a_picture_comes_back_as_it_was(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    logger = TensorBoardLogger(tmp_path, start_step=0)
+    logger.log_image(3, "policy/expert_usage", picture)
+    logger.close()
+    (event,) = read(tmp_path).Images("policy/expert_usage")
+    assert (event.step, event.width, event.height) == (3, 7, 5)
+    shown = Image.open(io.BytesIO(event.encoded_image_string))
+    np.testing.assert_array_equal(np.asarray(shown), picture)
+
+
+def test_figures_that_the_disk_has_no_room_for_are_an_error_at_once(tmp_path):
+    logger = TensorBoardLogger(tmp_path, start_step=0)
+    with files_end_at(100), pytest.raises(UserError, match=r"cannot write .*tfevents"):
+        logger.log_scalars(1, {"loss": 1.0, "learning_rate": 0.1})
