@@ -166,21 +166,36 @@ class Collector:
         values = (states_tns, labels_tna, self._rewards_tn)
         if math.isfinite(sum(each.sum(dtype=torch.float32) for each in values)):
             return
+        found = []
         for what, values in (
             ("an observation of the student", states_tns),
-            ("the teacher's observation or action", self._known_tnp),
-            ("the teacher's observation or action", labels_tna),
+            ("the teacher's observation", self._known_tnp),
+            ("the teacher's action", labels_tna),
             ("the reward", self._rewards_tn[..., None]),
         ):
-            bad = (~values.isfinite()).any(dim=2).nonzero()
-            if len(bad):
-                step, env = bad[0].tolist()
-                raise DataError(
-                    f"environment {env} gave a value that is not finite at step "
-                    f"{self._steps_done + step} ({what}, {len(bad)} of {values[..., 0].numel()} "
-                    "in this iteration); look for what the simulation did there, nothing was "
-                    "learnt from it"
-                )
+            bad = (~values.isfinite()).any(dim=2).nonzero().tolist()
+            if bad:
+                found.append((what, values, bad))
+        if not found:
+            return  # only their sum is too large
+        # Of several the earliest, where the others come from; in one step the one that is first.
+        what, values, bad = min(found, key=lambda each: each[2][0][0])
+        step, env = bad[0]
+        raise DataError(
+            f"environment {env} gave a value that is not finite at step {self._steps_done + step} "
+            f"({what}, {len(bad)} of {values[..., 0].numel()} in this iteration); "
+            f"{_advice(values[step, env])}; nothing was learnt from it"
+        )
+
+
+def _advice(values: Tensor) -> str:
+    """Return what to do about values of one state, some of which are not finite."""
+    if values.dtype == torch.float16 and not values.isnan().any():
+        return (
+            "it was stored as float16, whose largest number is 65,504: set "
+            "algorithm.storage_dtype: float32, or look for what the simulation did there"
+        )
+    return "look for what the simulation did there"
 
 
 def _figures(logged: Mapping[str, Tensor | float] | None) -> dict[str, float]:

@@ -44,12 +44,15 @@ class Phases:
         return Phase(2, share, self.switch, self.iterations - self.switch)
 
     def banner(self, iteration: int) -> str | None:
-        """Return what to show at the beginning of an iteration in which the stage changes."""
+        """Return what to show at the beginning of an iteration in which the stage changes.
+
+        What is shown counts from 1, as reports, figures and checkpoints do.
+        """
         if iteration == 0 or iteration != self.switch:
             return None
         lines = [
             "SWITCHING TO PHASE 2: Now using STUDENT actions to update environment",
-            f"Iteration: {iteration}",
+            f"Iteration: {iteration + 1}",
         ]
         if self.blend:
             lines.append(f"The student takes over within {self.blend} iterations")

@@ -1,6 +1,6 @@
 """Where a distillation takes place: environment, observations, teacher; all checked beforehand.
 
-Shape legend: N environments, A action.
+Shape legend: N environments, S what the student sees, P what the teacher sees, A action.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
 from data_collection.distillation.acting_student import ActingStudent
@@ -41,7 +40,7 @@ class Setting:
 
     def play_teacher(self) -> Performance:
         """Return how the teacher does in the evaluation's episodes."""
-        return play(self.evaluation_env(), lambda seen, _: self.teacher(self.knows(seen)))
+        return play(self.evaluation_env(), self.knows, lambda known_np, _: self.teacher(known_np))
 
     def play_student(self, policy: Policy, interface: Interface) -> Performance:
         """Return how the student does alone in the same episodes."""
@@ -50,11 +49,11 @@ class Setting:
         generator = torch.Generator(device).manual_seed(0)
         student = ActingStudent(policy, interface, env.num_envs, generator, device)
 
-        def act(observations: TensorDict, begins_n: Tensor) -> Tensor:
-            student.observe(self.sees(observations), begins_n)
+        def act(seen_ns: Tensor, begins_n: Tensor) -> Tensor:
+            student.observe(seen_ns, begins_n)
             return student.act()
 
-        return play(env, act)
+        return play(env, self.sees, act)
 
 
 def make_setting(loaded: Loaded[DistillConfig], ranks: Ranks, env: VecEnv | None = None) -> Setting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ class WandbLogger(Logger):
         save_dir: Folder of the run; its last two parts name it, and what W&B writes goes there.
         project: W&B's project.
         entity: User or team; None for the account's own.
-        mode: ``offline`` needs no account; ``wandb sync`` uploads later.
+        mode: ``offline`` needs no account; ``wandb sync`` uploads later. None: as the environment
+            variable ``WANDB_MODE`` says, otherwise ``online``.
 
     Raises:
         ConfigError: The package is missing.
@@ -41,7 +43,7 @@ class WandbLogger(Logger):
         *,
         project: str,
         entity: str | None = None,
-        mode: Literal["online", "offline"] = "online",
+        mode: Literal["online", "offline"] | None = None,
     ) -> None:
         try:
             import wandb  # here: it takes a second, and only rank 0 logs
@@ -49,6 +51,7 @@ class WandbLogger(Logger):
             raise ConfigError(
                 "logging: wandb_logger needs the package wandb; install offline-trainer[wandb]"
             ) from error
+        online = (mode or os.environ.get("WANDB_MODE") or "online") == "online"
         id_file = save_dir / "wandb_run_id.txt"
         run_id = id_file.read_text() if id_file.exists() else secrets.token_hex(4)
         try:
@@ -57,7 +60,7 @@ class WandbLogger(Logger):
                 entity=entity,
                 name="/".join(save_dir.parts[-2:]),
                 id=run_id,
-                resume="allow" if mode == "online" else None,
+                resume="allow" if online else None,
                 dir=save_dir,
                 mode=mode,
                 settings=wandb.Settings(console="off", silent=True),
@@ -65,7 +68,7 @@ class WandbLogger(Logger):
         except wandb.Error as error:
             raise UserError(
                 f"logging: W&B does not start: {error}; log in (wandb login), or log with "
-                "mode: offline"
+                "mode: offline or WANDB_MODE=offline"
             ) from error
         write_text_atomically(id_file, run_id)
         self._run.define_metric(_STEP, hidden=True)

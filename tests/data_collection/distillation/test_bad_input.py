@@ -8,7 +8,7 @@ import yaml
 
 from data_collection.distillation import make_history
 from data_collection.distillation.student import load_distillation
-from tests.support.vector_toy import distilled, write_project
+from tests.support.vector_toy import VectorToy, distilled, write_project
 from trainer.errors import CheckpointError, ConfigError, DataError
 
 
@@ -21,8 +21,11 @@ def nothing_was_trained(path):
     return not list((path.parents[4]).glob("runs/**/epoch_*"))
 
 
-def actor_file(folder, inputs, outputs):
+def actor_file(folder, inputs, outputs, value=None):
     layer = torch.nn.Linear(inputs, outputs)
+    if value is not None:
+        for parameter in layer.parameters():
+            torch.nn.init.constant_(parameter, value)
     actor = {f"mlp.0.{name}": value for name, value in layer.state_dict().items()}
     torch.save({"actor_state_dict": actor}, folder / "model_0.pt")
     return folder / "model_0.pt"
@@ -118,8 +121,69 @@ def test_an_observation_that_is_not_finite_is_named_by_environment_and_step(path
 
 
 def test_a_reward_that_is_not_finite_is_named_by_environment_and_step(path):
-    with pytest.raises(DataError, match=r"environment 2 gave .* at step 17 \(the reward"):
+    message = r"environment 2 gave .* at step 17 \(the reward, .*\); look for what the simulation"
+    with pytest.raises(DataError, match=message):
         distilled(path, "environment.params={nan_reward_at: 18}")
+
+
+class Spoilt(VectorToy):
+    """Environment 3 shows another value in a group from a step on."""
+
+    def __init__(self, group, column, value, step):
+        super().__init__(4, torch.device("cpu"), 0)
+        self.spoilt = group, column, value, step
+
+    def get_observations(self):
+        observations = super().get_observations()
+        group, column, value, step = self.spoilt
+        if self.steps >= step:
+            observations[group][3, column] = value
+        return observations
+
+
+HALF = "algorithm.storage_dtype=float16"
+
+
+def test_a_bad_observation_of_the_teacher_is_told_from_the_students(path):
+    message = (
+        r"environment 3 gave .* at step 8 \(the teacher's observation, 2 of 20 in this iteration\);"
+        " look for what the simulation did there; nothing"
+    )
+    with pytest.raises(DataError, match=message):
+        distilled(path, env=Spoilt("teacher", 1, torch.nan, 8))
+
+
+def test_what_comes_of_a_bad_action_of_the_teacher_is_not_taken_for_its_cause(path, tmp_path):
+    file = actor_file(tmp_path, 6, 2, value=3e38)  # twice of which is infinite
+    with pytest.raises(DataError, match=r"at step 0 \(the teacher's action, .* look for what"):
+        distilled(path, *rsl_rl(file))
+
+
+def test_an_observation_beyond_half_precision_is_told_from_a_bad_one(path):
+    message = (
+        r"environment 3 gave .* at step 4 \(an observation of the student.* stored as float16, "
+        r"whose largest number is 65,504: set algorithm\.storage_dtype: float32"
+    )
+    with pytest.raises(DataError, match=message):
+        distilled(path, HALF, env=Spoilt("student", 1, 1e5, 4))
+    with pytest.raises(DataError, match=r"in this iteration\); look for what the simulation"):
+        distilled(path, HALF, env=Spoilt("student", 1, torch.nan, 4))
+    distilled(path, env=Spoilt("student", 1, 1e5, 4))
+
+
+def test_an_action_beyond_half_precision_is_told_from_a_bad_one(path, tmp_path):
+    file = actor_file(tmp_path, 6, 2, value=1e5)
+    with pytest.raises(DataError, match=r"at step 0 \(the teacher's action.* as float16"):
+        distilled(path, HALF, *rsl_rl(file))
+
+
+def test_values_of_which_only_the_sum_is_too_large_are_none(path):
+    class Rich(VectorToy):
+        def step(self, actions):
+            observations, reward_n, *others = super().step(actions)
+            return observations, torch.full_like(reward_n, 3e38), *others
+
+    distilled(path, env=Rich(4, torch.device("cpu"), 0))
 
 
 def test_a_gradient_length_without_a_memory_is_said_once(path, caplog):
@@ -164,15 +228,11 @@ def test_sizes_and_names_that_do_not_fit_are_refused(path, setting, message):
 
 
 def test_an_environment_with_another_number_of_environments_is_refused(path):
-    from tests.support.vector_toy import VectorToy
-
     with pytest.raises(ConfigError, match="num_envs: expected 5, got 4"):
         distilled(path, env=VectorToy(5, torch.device("cpu"), 0))
 
 
 def test_an_evaluation_elsewhere_than_in_the_environment_passed_in_is_refused(path):
-    from tests.support.vector_toy import VectorToy
-
     with pytest.raises(ConfigError, match=r"evaluation: .* \(vector_toy\), hence in another"):
         distilled(path, "evaluation={every: 3}", env=VectorToy(4, torch.device("cpu"), 0))
     assert nothing_was_trained(path)

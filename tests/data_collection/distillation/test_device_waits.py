@@ -8,7 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from data_collection.distillation.launch import enter_distillation
 from data_collection.distillation.student import load_distillation
-from tests.support.vector_toy import ALONE
+from data_collection.distillation.student_evaluation import play
+from data_collection.distillation.vec_env import ObservationSet
+from tests.support.vector_toy import ALONE, VectorToy
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "experiment_training" / "distillation" / "point_ctrl"
@@ -62,6 +64,17 @@ def test_no_step_makes_the_host_wait(tmp_path, monkeypatch, experiment, stages):
     assert env_steps[0] == env_steps[-1]
     assert learning_steps[0] == learning_steps[-1]
     assert len(waits.found) <= 6  # once an iteration
+
+
+def test_an_evaluation_waits_no_oftener_in_longer_episodes():
+    def waits_of(length):
+        env = VectorToy(4, torch.device("cpu"), 0, length=length)
+        sees = ObservationSet(["student"], env.get_observations(), "here")
+        with Waits() as waits:
+            play(env, sees, lambda seen_ns, _: -seen_ns[:, :2])
+        return len(waits.found)
+
+    assert 0 < waits_of(5) == waits_of(50)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from data_collection.distillation.gymnasium_vector import GymnasiumVector
+from tests.support.vector_toy import distilled, figures, write_project
 from trainer.errors import ConfigError
+from trainer.interfaces import ACTION, STATE
 
 CPU = torch.device("cpu")
 
@@ -52,6 +54,31 @@ def test_observations_are_not_overwritten_by_the_next_step():
     env.step(torch.ones(2, 1))
     assert torch.equal(first, copy)
     env.close()
+
+
+def test_a_student_is_distilled_in_it(tmp_path):
+    torch.manual_seed(0)
+    teacher = torch.nn.Linear(3, 1)
+    actor = {f"mlp.0.{name}": value for name, value in teacher.state_dict().items()}
+    torch.save({"actor_state_dict": actor}, tmp_path / "model_0.pt")
+    plugins = ["gymnasium_vector", "teachers.rsl_rl_actor"]
+    runner = distilled(
+        write_project(tmp_path),
+        f"simulation_plugins={[f'data_collection.distillation.{name}' for name in plugins]}",
+        "environment={type: gymnasium_vector, params: {id: Pendulum-v1, max_episode_length: 7}}",
+        "observations={student: [policy], teacher: [teacher]}",
+        "teacher={type: rsl_rl_actor, params: {path: model_0.pt}}",
+        "interface.action=1",
+        "model.component_build_args.action_head.action=1",
+        "evaluation={every: 6, num_envs: 3}",
+    )
+    batch = runner.history.transitions(torch.arange(60))
+    torch.testing.assert_close(batch[STATE][..., :2].square().sum(2), torch.ones(60, 1))
+    torch.testing.assert_close(batch[ACTION], teacher(batch[STATE]).detach())
+    row = figures(runner.loop.save_dir)[-1]
+    lengths = row["Train/mean_episode_length"], row["Evaluation/mean_episode_length"]
+    assert lengths == (7, 7)
+    assert row["Evaluation/mean_reward"] < 0  # a pendulum's rewards are costs
 
 
 def test_unfitting_environments_are_refused():

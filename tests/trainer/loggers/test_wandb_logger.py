@@ -35,6 +35,16 @@ def test_an_offline_run_keeps_figures_pictures_and_videos_and_goes_on_under_its_
     assert next(first.parent.rglob("*.mp4")).read_bytes() == film.read_bytes()
 
 
+def test_the_environment_says_how_to_log_where_the_experiment_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logger = WandbLogger(tmp_path, project="project")
+    logger.log_scalars(1, {"train/loss": 0.123456})
+    logger.close()
+    wandb.teardown()
+    (record,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    assert b"0.123456" in record.read_bytes()
+
+
 def test_a_missing_package_is_an_error_that_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match=r"install offline-trainer\[wandb\]"):
@@ -42,7 +52,7 @@ def test_a_missing_package_is_an_error_that_says_what_to_install(tmp_path, monke
 
 
 def test_online_without_a_login_is_an_error_that_names_the_way_out(tmp_path, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
