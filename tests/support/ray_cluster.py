@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -184,6 +186,19 @@ class RayCluster:
         for process in alive:
             process.kill()
         assert not alive, f"still running after the cluster's end: {alive}"
+
+
+@contextlib.contextmanager
+def running_head(host: str = "127.0.0.1", **offers: int) -> Iterator[RayCluster]:
+    """Yield a cluster of one machine that offers this; all of it is ended afterwards."""
+    # Ray's sockets lie there, and their paths must be short.
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        cluster = RayCluster(Path(folder), host)
+        try:
+            cluster.head(**offers)
+            yield cluster
+        finally:
+            cluster.stop()
 
 
 def _options(offers: dict[str, int]) -> list[str]:
