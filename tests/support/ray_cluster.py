@@ -138,11 +138,11 @@ class RayCluster:
             process.kill()
         return process.returncode, output
 
-    def processes(self, kind: str) -> list[psutil.Process]:
-        """Return the processes of the cluster whose title has these words, such as TeacherNode."""
+    def processes(self, kind: str, *of: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """Return the processes of machines, all by default, whose title has these words."""
         return [
             process
-            for machine in self.machines
+            for machine in of or self.machines
             for process in _descendants(machine.pid)
             if kind in _title(process)
         ]
