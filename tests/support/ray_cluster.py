@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
-from data_collection.cluster.ray_environment import prepare
+from data_collection.cluster.ray_environment import is_loopback, prepare
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +32,19 @@ def documented(*words: str) -> list[str]:
     return shlex.split(command)[1:]
 
 
-HEAD = documented("cluster.launch", "local.yaml")
+ALONE = documented("cluster.launch", "local.yaml")
+HEAD = documented("cluster.launch", "--trainer")
 JOIN = documented("cluster.launch", "--join")
 COLLECT = documented("collect.py")
 DAGGER = documented("dagger_runner.py")
+
+
+def with_storage(config: str, url: str) -> list[str]:
+    """Return the how-to's command that runs a DAgger experiment with a storage."""
+    words = documented("dagger_runner.py", "cluster.storage=")
+    told = {"FILE": config, words[-1]: f"cluster.storage={url}"}
+    return [told.get(word, word) for word in words]
+
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[cluster]'"
@@ -69,11 +78,13 @@ class RayCluster:
     Args:
         folder: For Ray's files and the token.
         host: This machine's address; machines can join when it is not loopback.
+        within: Words before each command, which make it run elsewhere.
     """
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
         self.folder = folder
         self.host = host
+        self._python = [*within, sys.executable]
         self.port = free_port()
         self.log = folder / "launch.log"
         self.environment = {
@@ -95,7 +106,7 @@ class RayCluster:
         before = self.log.read_text().count("Ctrl-C ends") if self.log.exists() else 0
         with self.log.open("a") as log:
             machine = subprocess.Popen(
-                [sys.executable, *command],
+                [*self._python, *command],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -111,17 +122,18 @@ class RayCluster:
         return machine
 
     def head(self, **offers: int) -> subprocess.Popen[bytes]:
-        here = ("--host", self.host, "--port", str(self.port))
-        return self.launch(*HEAD, *here, *_options(offers))
+        here = ("--host", self.host, "--port", str(self.port))  # the last word counts
+        command = ALONE if is_loopback(self.host) else HEAD
+        return self.launch(*command, *here, *_options(offers))
 
     def join(self, *, wait: bool = True, **offers: int) -> subprocess.Popen[bytes]:
-        here = ("--host", self.host, "--join", self.address)  # the last word counts
+        here = ("--host", self.host, "--join", self.address)
         return self.launch(*JOIN, *here, *_options(offers), wait=wait)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command of the project on the cluster."""
         return subprocess.Popen(
-            [sys.executable, *command, "--address", self.address],
+            [*self._python, *command, "--address", self.address],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -9,7 +9,8 @@ import pytest
 from data_collection.collect import collect_round
 from data_collection.episodes import open_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import DAGGER, ROOT, needs_ray, running_head
+from tests.support.ray_cluster import DAGGER, ROOT, needs_ray, running_head, with_storage
+from tests.support.servers import sftp_server
 from trainer.checkpoint import open_checkpoint
 from trainer.config import load_config
 
@@ -53,15 +54,13 @@ def played_here(experiment: Path, index: int, folder: Path) -> bytes:
     ).read_bytes()
 
 
-def run_on(cluster, tmp_path: Path, *which: str, **more: object) -> tuple[Path, Path, str]:
-    """Run an experiment; return its folder, its storage, and what it printed."""
-    experiment, storage = tmp_path / "run", tmp_path / "storage"
-    more = {"save_dir": str(experiment)} | more
-    more["cluster"] = {"storage": str(storage), "report_every_s": 0.2}
-    code, output = cluster.run(*DAGGER, *which, *settings(**more), timeout_s=800)
+def run_on(cluster, command: list[str], experiment: Path, **more: object) -> str:
+    """Run an experiment, and return what it printed."""
+    more |= {"save_dir": str(experiment), "cluster.report_every_s": 0.2}
+    code, output = cluster.run(*command, *settings(**more), timeout_s=800)
     assert code == 0, output
     assert "trainer: step 12, train/loss" in output
-    return experiment, storage, output
+    return output
 
 
 def check_rounds_are_those_played_here(experiment: Path, here: Path) -> None:
@@ -71,7 +70,12 @@ def check_rounds_are_those_played_here(experiment: Path, here: Path) -> None:
 
 
 def test_an_experiment_on_the_cluster_is_the_one_that_runs_here(cluster, tmp_path):
-    experiment, storage, _ = run_on(cluster, tmp_path)
+    """Its storage is an sftp server."""
+    experiment, storage = tmp_path / "run", tmp_path / "server" / "rounds"
+    storage.parent.mkdir()
+    with sftp_server(storage.parent, cluster.folder) as url:
+        command = with_storage(DAGGER[-1], url)
+        run_on(cluster, command, experiment)
     check_rounds_are_those_played_here(experiment, tmp_path / "here")
     # The nodes had their students from the storage.
     drivers = {
@@ -89,9 +93,9 @@ def test_an_experiment_on_the_cluster_is_the_one_that_runs_here(cluster, tmp_pat
 
 def test_so_is_one_whose_pictures_a_render_node_generates(cluster, tmp_path):
     """In phase I and in the rounds that the student drives."""
-    which = ("--dagger_config", str(GENERATED))  # the last word counts
-    more = {"phase2.inference_batch": 2}
-    experiment, _, output = run_on(cluster, tmp_path, *which, **more)
+    experiment = tmp_path / "run"
+    command = with_storage(str(GENERATED), str(tmp_path / "storage"))
+    output = run_on(cluster, command, experiment, **{"phase2.inference_batch": 2})
     assert "teacher nodes generate" not in output
     for of_a_round in output.split("trainer: step 12")[:3]:
         assert re.search(r"pictures a minute: teacher_queue_renderer_0 [1-9]", of_a_round)

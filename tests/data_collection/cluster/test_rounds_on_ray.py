@@ -11,6 +11,7 @@ from data_collection.collect import collect_round
 from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
 from tests.support.ray_cluster import needs_ray, wait_until
+from tests.support.servers import sftp_server
 from tests.support.toy import make_toy
 from tests.support.toy_round import contents, write_round
 from trainer.checkpoint import newest_checkpoint
@@ -34,6 +35,16 @@ def same_bytes(first: Path, second: Path) -> bool:
 def test_a_round_is_the_same_bytes_as_on_one_machine(backend, tmp_path):
     path = write_round(tmp_path, workers=2, episodes=12, environments_per_worker=2)
     folder = collect(path, backend)
+    assert verify_round(folder) == []
+    assert same_bytes(folder, collect(path, save_dir="here"))
+
+
+def test_episodes_may_come_through_an_sftp_server(cluster, backend, tmp_path):
+    (tmp_path / "server").mkdir()
+    path = write_round(tmp_path, workers=2)
+    with sftp_server(tmp_path / "server", cluster.folder) as url:
+        folder = collect(path, backend, **{"cluster.storage": url})
+    assert len(list((tmp_path / "server" / "rounds").glob("*/episodes/*.h5"))) == 9
     assert verify_round(folder) == []
     assert same_bytes(folder, collect(path, save_dir="here"))
 
