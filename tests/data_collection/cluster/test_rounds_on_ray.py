@@ -103,6 +103,16 @@ def test_a_second_runner_waits_for_room_and_says_so(backend, tmp_path, caplog):
     assert len(contents(tmp_path / "second" / "round_000")) == 9
 
 
+def test_no_more_jobs_are_under_way_than_nodes_hold_and_as_many_that_wait(backend, tmp_path):
+    """A node holds one that it plays and two that wait."""
+    loaded = load_config(write_round(tmp_path, episodes=100), CollectConfig)
+    jobs = [loaded.config.job(i) for i in range(100)]
+    with backend.pool(loaded, tmp_path / "round", students=False) as pool:
+        while pool.has_room and pool.outstanding < len(jobs):
+            pool.submit(jobs[pool.outstanding])
+        assert pool.outstanding == 2 * 3
+
+
 def test_a_rollout_that_always_breaks_down_is_quarantined_with_its_log(backend, tmp_path):
     breaking = {"type": "toy", "params": {"breaks": 6}}
     path = write_round(tmp_path, environment=breaking, keep_failures=True, max_retries=1)
