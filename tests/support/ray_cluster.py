@@ -130,20 +130,27 @@ class RayCluster:
         here = ("--host", self.host, "--join", self.address)
         return self.launch(*JOIN, *here, *_options(offers), wait=wait)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command of the project on the cluster."""
+    def start(
+        self, *command: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command of the project on the cluster, with changes to its environment."""
         return subprocess.Popen(
             [*self._python, *command, "--address", self.address],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | (environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, *command: str, timeout_s: float = 200) -> tuple[int, str]:
+    def run(
+        self,
+        *command: str,
+        timeout_s: float = 200,
+        environment: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         """Run a command to its end; return its exit code and what it printed."""
-        process = self.start(*command)
+        process = self.start(*command, environment=environment)
         try:
             output, _ = process.communicate(timeout=timeout_s)
         finally:

@@ -1,5 +1,6 @@
 """Generated images on a real cluster: two teacher nodes, two render nodes."""
 
+import asyncio
 import json
 import signal
 from pathlib import Path
@@ -11,8 +12,8 @@ from data_collection.collect import collect_round
 from data_collection.episodes import open_round
 from data_collection.rendering.generators import Prompt, Scene
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import needs_ray, wait_until
 from tests.support.generated_round import write_generated
+from tests.support.ray_cluster import needs_ray, wait_until
 from tests.support.toy_round import contents
 from trainer.config import load_config
 from trainer.errors import ConfigError
@@ -106,3 +107,29 @@ def test_pictures_come_from_the_nodes_that_are_left(backend, tmp_path, caplog):
         wait_until(lambda: mine.watch() or "no render node is left" in caplog.text)
     finally:
         mine.stop()
+
+
+@pytest.mark.parametrize(("max_batch", "calls"), [(2, 1), (1, 2)])
+def test_a_render_node_batches_as_the_yaml_says(tmp_path, max_batch, calls):
+    from data_collection.cluster.messages import RoundOrder
+    from data_collection.cluster.news import RenderNews
+    from data_collection.cluster.pictures import pack_scenes
+    from data_collection.cluster.render_node import RenderNode
+
+    async def story() -> RenderNews:
+        node = RenderNode(order.model_dump_json())
+        await node.ready()
+        first = asyncio.create_task(node.render(scene))
+        await asyncio.sleep(0.5)  # far longer than a first one waits by default
+        await asyncio.gather(first, node.render(scene))
+        return RenderNews.model_validate_json(await node.news())
+
+    render = {"max_batch": max_batch, "max_wait_s": 600.0}
+    path = write_generated(tmp_path, {"type": "procedural"}, cluster={"render": render})
+    plugins = "plugins=[data_collection.rendering.generators.procedural]"  # built in this process
+    loaded = load_config(path, CollectConfig, [plugins])
+    order = RoundOrder.of(loaded, folder=None, prefix="p", student=None, renderers=[])
+    depth, mask = np.ones((4, 6), np.float32), np.eye(4, 6, dtype=np.int32)
+    scene = pack_scenes([Scene(depth, mask, Prompt("a", "b"), 5)])
+    news = asyncio.run(story())
+    assert (news.calls, news.pictures) == (calls, 2)

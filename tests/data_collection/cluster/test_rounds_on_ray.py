@@ -10,7 +10,7 @@ import pytest
 from data_collection.collect import collect_round
 from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import needs_ray, wait_until
+from tests.support.ray_cluster import COLLECT, needs_ray, wait_until
 from tests.support.servers import sftp_server
 from tests.support.toy import make_toy
 from tests.support.toy_round import contents, write_round
@@ -47,6 +47,21 @@ def test_episodes_may_come_through_an_sftp_server(cluster, backend, tmp_path):
     assert len(list((tmp_path / "server" / "rounds").glob("*/episodes/*.h5"))) == 9
     assert verify_round(folder) == []
     assert same_bytes(folder, collect(path, save_dir="here"))
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64])
+def test_a_runner_without_the_token_is_refused(cluster, tmp_path, token):
+    file = tmp_path / "token"
+    file.write_text(token)
+    patience = "RAY_NUM_REDIS_GET_RETRIES"  # how often Ray asks again, a second each
+    other = {"RAY_AUTH_TOKEN_PATH": str(file), patience: "2"}
+    command = [*COLLECT, "--collect_config", str(write_round(tmp_path))]
+    code, output = cluster.run(*command, environment=other)
+    assert code == 2
+    assert "Authentication token is missing or incorrect" in output
+    assert "error: no Ray cluster at" in output
+    assert f"{file} must be the token of its head" in output
+    assert not (tmp_path / "rounds").exists()
 
 
 def test_what_a_user_can_mend_arrives_as_it_was_said(backend, tmp_path):
