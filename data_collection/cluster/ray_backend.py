@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from data_collection.backend import Backend, Pool
+from data_collection.cluster.ray_environment import token_file
 from data_collection.schema import CollectConfig
 from trainer.cli import USER_ERROR_EXIT
 from trainer.config import Loaded
@@ -62,7 +63,8 @@ def ray_backend(address: str) -> Iterator[RayBackend]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"no Ray cluster at {address}, or this machine is not part of it: {error}\nstart one "
-            "with python -m data_collection.cluster.launch"
+            "with python -m data_collection.cluster.launch; where there is one, "
+            f"{token_file(os.environ)} must be the token of its head"
         ) from error
     watch = threading.Thread(target=_end_without_head, args=(address,), daemon=True)
     watch.start()

@@ -153,15 +153,19 @@ class Storage:
                 self._here.files = None  # the connection may be broken
                 full = getattr(error, "errno", None) in _FULL
                 if full or pause_s is None:
-                    advice = (
-                        "free some space, then run again"
-                        if full
-                        else "check the address, the credentials in the environment, the network"
-                    )
+                    advice = self._advice(full)
                     raise DataError(f"{self.url}: {doing} failed: {error}; {advice}") from error
                 _log.warning("%s: %s failed: %s; another attempt follows", self.url, doing, error)
                 time.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
+
+    def _advice(self, full: bool) -> str:
+        """Return what to do about what fails again and again."""
+        if full:
+            return "free some space, then run again"
+        advice = "check the address, the credentials in the environment, the network"
+        # The protocol has no code for it: paramiko's error is the server's text, often "Failure".
+        return f"{advice}, or its disk is full" if self._protocol in _SSH else advice
 
     def _put(self, source: Path, final: str) -> None:
         files = self._files

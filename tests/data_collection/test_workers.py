@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from data_collection.episodes import open_round, verify_round
+from data_collection.schema import CollectConfig
+from data_collection.workers import WorkerPool
 from tests.support.toy_round import collect, command, contents
+from trainer.config import load_config
 from trainer.errors import UserError
 
 
@@ -135,3 +138,13 @@ def test_workers_start_without_torch():
     modules = "data_collection.player, data_collection.collect, data_collection.envs.meta_world"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_more_jobs_are_given_out_than_workers_hold(project, tmp_path):
+    """One that is played and two that wait, in each: the others stay with the runner."""
+    loaded = load_config(project(episodes=100), CollectConfig)
+    jobs = [loaded.config.job(i) for i in range(100)]
+    with WorkerPool(loaded, tmp_path / "round", 2, students=False) as pool:
+        while pool.has_room and pool.outstanding < len(jobs):
+            pool.submit(jobs[pool.outstanding])
+        assert pool.outstanding == 2 * 3

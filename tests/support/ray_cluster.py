@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
-from data_collection.cluster.ray_environment import prepare
+from data_collection.cluster.ray_environment import is_loopback, prepare
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -30,10 +32,19 @@ def documented(*words: str) -> list[str]:
     return shlex.split(command)[1:]
 
 
-HEAD = documented("cluster.launch", "local.yaml")
+ALONE = documented("cluster.launch", "local.yaml")
+HEAD = documented("cluster.launch", "--trainer")
 JOIN = documented("cluster.launch", "--join")
 COLLECT = documented("collect.py")
 DAGGER = documented("dagger_runner.py")
+
+
+def with_storage(config: str, url: str) -> list[str]:
+    """Return the how-to's command that runs a DAgger experiment with a storage."""
+    words = documented("dagger_runner.py", "cluster.storage=")
+    told = {"FILE": config, words[-1]: f"cluster.storage={url}"}
+    return [told.get(word, word) for word in words]
+
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[cluster]'"
@@ -67,11 +78,13 @@ class RayCluster:
     Args:
         folder: For Ray's files and the token.
         host: This machine's address; machines can join when it is not loopback.
+        within: Words before each command, which make it run elsewhere.
     """
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
         self.folder = folder
         self.host = host
+        self._python = [*within, sys.executable]
         self.port = free_port()
         self.log = folder / "launch.log"
         self.environment = {
@@ -93,7 +106,7 @@ class RayCluster:
         before = self.log.read_text().count("Ctrl-C ends") if self.log.exists() else 0
         with self.log.open("a") as log:
             machine = subprocess.Popen(
-                [sys.executable, *command],
+                [*self._python, *command],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -109,38 +122,46 @@ class RayCluster:
         return machine
 
     def head(self, **offers: int) -> subprocess.Popen[bytes]:
-        here = ("--host", self.host, "--port", str(self.port))
-        return self.launch(*HEAD, *here, *_options(offers))
+        here = ("--host", self.host, "--port", str(self.port))  # the last word counts
+        command = ALONE if is_loopback(self.host) else HEAD
+        return self.launch(*command, *here, *_options(offers))
 
     def join(self, *, wait: bool = True, **offers: int) -> subprocess.Popen[bytes]:
-        here = ("--host", self.host, "--join", self.address)  # the last word counts
+        here = ("--host", self.host, "--join", self.address)
         return self.launch(*JOIN, *here, *_options(offers), wait=wait)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command of the project on the cluster."""
+    def start(
+        self, *command: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command of the project on the cluster, with changes to its environment."""
         return subprocess.Popen(
-            [sys.executable, *command, "--address", self.address],
+            [*self._python, *command, "--address", self.address],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | (environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, *command: str, timeout_s: float = 200) -> tuple[int, str]:
+    def run(
+        self,
+        *command: str,
+        timeout_s: float = 200,
+        environment: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         """Run a command to its end; return its exit code and what it printed."""
-        process = self.start(*command)
+        process = self.start(*command, environment=environment)
         try:
             output, _ = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
         return process.returncode, output
 
-    def processes(self, kind: str) -> list[psutil.Process]:
-        """Return the processes of the cluster whose title has these words, such as TeacherNode."""
+    def processes(self, kind: str, *of: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """Return the processes of machines, all by default, whose title has these words."""
         return [
             process
-            for machine in self.machines
+            for machine in of or self.machines
             for process in _descendants(machine.pid)
             if kind in _title(process)
         ]
@@ -184,6 +205,19 @@ class RayCluster:
         for process in alive:
             process.kill()
         assert not alive, f"still running after the cluster's end: {alive}"
+
+
+@contextlib.contextmanager
+def running_head(host: str = "127.0.0.1", **offers: int) -> Iterator[RayCluster]:
+    """Yield a cluster of one machine that offers this; all of it is ended afterwards."""
+    # Ray's sockets lie there, and their paths must be short.
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        cluster = RayCluster(Path(folder), host)
+        try:
+            cluster.head(**offers)
+            yield cluster
+        finally:
+            cluster.stop()
 
 
 def _options(offers: dict[str, int]) -> list[str]:

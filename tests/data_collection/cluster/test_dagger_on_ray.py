@@ -1,13 +1,16 @@
 """A whole DAgger experiment on a cluster is the one that runs on one machine."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from data_collection.collect import collect_round
+from data_collection.episodes import open_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import DAGGER, needs_ray
+from tests.support.ray_cluster import DAGGER, ROOT, needs_ray, running_head, with_storage
+from tests.support.servers import sftp_server
 from trainer.checkpoint import open_checkpoint
 from trainer.config import load_config
 
@@ -27,6 +30,14 @@ SETTINGS = {
     "min_teacher_success": None,
     "environments_per_worker": 2,
 }
+GENERATED = ROOT / "experiment_training/dagger/button_press_generated/exp1/dagger.yaml"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head that holds two teacher nodes, one render node and the trainer node."""
+    with running_head(teachers=2, renderers=1) as cluster:
+        yield cluster
 
 
 def settings(**more: object) -> list[str]:
@@ -43,17 +54,29 @@ def played_here(experiment: Path, index: int, folder: Path) -> bytes:
     ).read_bytes()
 
 
-def test_an_experiment_on_the_cluster_is_the_one_that_runs_here(cluster, tmp_path):
-    experiment, storage = tmp_path / "run", tmp_path / "storage"
-    more = {"save_dir": str(experiment), "cluster": {"storage": str(storage)}}
-    code, output = cluster.run(*DAGGER, *settings(**more), timeout_s=800)
+def run_on(cluster, command: list[str], experiment: Path, **more: object) -> str:
+    """Run an experiment, and return what it printed."""
+    more |= {"save_dir": str(experiment), "cluster.report_every_s": 0.2}
+    code, output = cluster.run(*command, *settings(**more), timeout_s=800)
     assert code == 0, output
     assert "trainer: step 12, train/loss" in output
+    return output
+
+
+def check_rounds_are_those_played_here(experiment: Path, here: Path) -> None:
     for index in range(3):
         data = experiment / "data" / f"round_{index:03d}"
-        assert (data / "manifest.jsonl").read_bytes() == played_here(
-            experiment, index, tmp_path / "here"
-        )
+        assert (data / "manifest.jsonl").read_bytes() == played_here(experiment, index, here)
+
+
+def test_an_experiment_on_the_cluster_is_the_one_that_runs_here(cluster, tmp_path):
+    """Its storage is an sftp server."""
+    experiment, storage = tmp_path / "run", tmp_path / "server" / "rounds"
+    storage.parent.mkdir()
+    with sftp_server(storage.parent, cluster.folder) as url:
+        command = with_storage(DAGGER[-1], url)
+        run_on(cluster, command, experiment)
+    check_rounds_are_those_played_here(experiment, tmp_path / "here")
     # The nodes had their students from the storage.
     drivers = {
         json.loads(line)["student_checkpoint"]
@@ -66,3 +89,16 @@ def test_an_experiment_on_the_cluster_is_the_one_that_runs_here(cluster, tmp_pat
     }
     trained = open_checkpoint(experiment / "train" / "round_000" / "epoch_2")
     assert trained.weights_sha256 in drivers
+
+
+def test_so_is_one_whose_pictures_a_render_node_generates(cluster, tmp_path):
+    """In phase I and in the rounds that the student drives."""
+    experiment = tmp_path / "run"
+    command = with_storage(str(GENERATED), str(tmp_path / "storage"))
+    output = run_on(cluster, command, experiment, **{"phase2.inference_batch": 2})
+    assert "teacher nodes generate" not in output
+    for of_a_round in output.split("trainer: step 12")[:3]:
+        assert re.search(r"pictures a minute: teacher_queue_renderer_0 [1-9]", of_a_round)
+    check_rounds_are_those_played_here(experiment, tmp_path / "here")
+    for index in range(3):
+        assert "generated.valid.left" in open_round(experiment / f"data/round_{index:03d}").keys

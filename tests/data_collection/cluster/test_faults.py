@@ -2,7 +2,6 @@
 
 import random
 import signal
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,14 @@ import pytest
 from data_collection.collect import collect_round
 from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
+from tests.support.generated_round import write_generated
 from tests.support.ray_cluster import (
     COLLECT,
     RayCluster,
     needs_network,
     needs_ray,
     own_address,
+    running_head,
     wait_until,
 )
 from tests.support.toy_round import contents, write_round
@@ -23,50 +24,48 @@ from trainer.config import load_config
 
 pytestmark = [needs_ray, needs_network, pytest.mark.xdist_group("ray")]
 
-KINDS = {
-    "ray::TeacherNode": signal.SIGKILL,
-    "ray::TeacherQueue": signal.SIGKILL,
-    "hanging ray::TeacherNode": signal.SIGSTOP,
-}
-"""Processes to hit, and with what; the third kind of accident is a machine that loses power."""
+ACCIDENTS = (
+    "ray::TeacherNode",
+    "ray::RenderNode",
+    "machine",
+    "ray::TeacherQueue",
+    "hanging ray::TeacherNode",
+    "ray::TeacherNode",
+    "ray::RenderNode",
+    "machine",
+)
+"""What happens, over and over: processes are killed, one is stopped, a machine loses power."""
 
 
 @pytest.fixture
 def torn_cluster():
-    """A head with one teacher node, and a machine with another one."""
-    with tempfile.TemporaryDirectory(prefix="ray") as folder:
-        cluster = RayCluster(Path(folder), own_address())
-        try:
-            cluster.head(teachers=1, renderers=0)
-            cluster.join(teachers=1, renderers=0)
-            yield cluster
-        finally:
-            cluster.stop()
+    """A head with a teacher node and a render node, and a machine with others."""
+    with running_head(own_address(), teachers=1, renderers=1) as cluster:
+        cluster.join(teachers=1, renderers=1)
+        yield cluster
 
 
 def collect_among_accidents(
     cluster: RayCluster, path: Path, *, episodes: int, accidents: int, runner_kills: int
 ) -> None:
-    """Collect while things are killed, each kind of them as often as the others.
-
-    The blows are spread evenly over the round's progress, those to the runner among the others.
-    """
-    kinds = [*KINDS, "machine"]
-    blows = ["runner"] * runner_kills + [kinds[i % len(kinds)] for i in range(accidents)]
-    random.Random(0).shuffle(blows)
+    """Collect while things are killed, at moments of the round's progress drawn at random."""
+    chance = random.Random(0)
+    blows = [ACCIDENTS[i % len(ACCIDENTS)] for i in range(accidents)] + ["runner"] * runner_kills
+    chance.shuffle(blows)
+    moments = sorted(chance.sample(range(1, episodes * 9 // 10), len(blows)))
     command = [*COLLECT, "--collect_config", str(path)]
     manifest = path.parents[4] / "rounds" / "round_000" / "manifest.jsonl"
     runner = cluster.start(*command)
-    for number, blow in enumerate(blows, start=1):
-        due = episodes * number // (len(blows) + 1)
+    for moment, blow in zip(moments, blows, strict=True):
         now = runner
-        wait_until(lambda due=due, now=now: progress(manifest) >= due or now.poll() is not None)
+        wait_until(lambda due=moment, now=now: progress(manifest) >= due or now.poll() is not None)
         if blow == "runner":
             runner.kill()
             runner.wait()
             runner = cluster.start(*command)
         else:
-            strike(cluster, blow)
+            strike(cluster, blow, chance)
+            assert runner.poll() is None, f"over before {blow}: {runner.communicate()[0]}"
     output, _ = runner.communicate(timeout=600)
     assert runner.returncode == 0, output
 
@@ -75,31 +74,38 @@ def progress(manifest: Path) -> int:
     return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
 
 
-def strike(cluster: RayCluster, kind: str) -> None:
-    """Let one accident happen."""
+def strike(cluster: RayCluster, kind: str, chance: random.Random) -> None:
+    """Let one accident happen to something that is at work."""
     if kind == "machine":
-        cluster.crash(cluster.machines[-1])
-        cluster.join(teachers=1, renderers=0, wait=False)
+        machine = cluster.machines[-1]
+        wait_until(lambda: cluster.processes("ray::TeacherNode", machine))
+        cluster.crash(machine)
+        cluster.join(teachers=1, renderers=1, wait=False)
         return
-    victim = cluster.wait_for(kind.removeprefix("hanging "))
-    victim.send_signal(KINDS[kind])
+    name = kind.removeprefix("hanging ")
+    wait_until(lambda: cluster.processes(name))
+    victim = chance.choice(cluster.processes(name))
+    victim.send_signal(signal.SIGKILL if name == kind else signal.SIGSTOP)
 
 
 @pytest.mark.parametrize(
     ("episodes", "accidents", "runner_kills"),
-    [(30, 4, 1), pytest.param(200, 16, 3, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])],
+    [(30, 5, 1), pytest.param(200, 24, 3, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])],
 )
 def test_accidents_change_no_byte_of_a_round(
     torn_cluster, tmp_path, episodes, accidents, runner_kills
 ):
-    path = write_round(
+    path = write_generated(
         tmp_path,
+        {"type": "plain", "params": {"pause_s": 0.1}},
         episodes=episodes,
-        keep_failures=True,
-        workers=2,
-        environment={"type": "toy", "params": {"pause_s": 0.02}},
         max_retries=5,
-        cluster={"heartbeat_s": 0.2, "heartbeat_timeout_s": 3.0, "storage": str(tmp_path / "s")},
+        cluster={
+            "heartbeat_s": 0.2,
+            "heartbeat_timeout_s": 3.0,
+            "render": {"timeout_s": 3.0},
+            "storage": str(tmp_path / "s"),
+        },
     )
     collect_among_accidents(
         torn_cluster, path, episodes=episodes, accidents=accidents, runner_kills=runner_kills
@@ -107,7 +113,7 @@ def test_accidents_change_no_byte_of_a_round(
     folder = tmp_path / "rounds" / "round_000"
     assert verify_round(folder) == []
     assert not (folder / "quarantine").exists()
-    whole = collect_round(load_config(path, CollectConfig, ["save_dir=whole", "workers=1"]))
+    whole = collect_round(load_config(path, CollectConfig, ["save_dir=whole", "workers=4"]))
     assert len(contents(folder)) == episodes
     assert (folder / "round.json").read_bytes() == (whole / "round.json").read_bytes()
 

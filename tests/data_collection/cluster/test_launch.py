@@ -47,6 +47,14 @@ def test_nobody_comes_in_without_a_token(refused, message, tmp_path):
         refused.check({"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")})
 
 
+def test_the_dashboard_is_off_and_stays_on_loopback_unless_it_is_told_where_to_be():
+    assert "--include-dashboard=false" in launch(host="10.0.0.5").command()
+    shown = launch(host="10.0.0.5", dashboard=True).command()
+    assert {"--include-dashboard=true", "--dashboard-host=127.0.0.1"} <= set(shown)
+    open_to_others = launch(host="10.0.0.5", dashboard=True, dashboard_host="10.0.0.5")
+    assert "--dashboard-host=10.0.0.5" in open_to_others.command()
+
+
 def test_loopback_may_do_without_and_others_with_a_token(tmp_path):
     launch(auth="none").check({})
     launch(host="10.0.0.5").check({})

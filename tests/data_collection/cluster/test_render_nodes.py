@@ -1,5 +1,6 @@
 """Generated images on a real cluster: two teacher nodes, two render nodes."""
 
+import asyncio
 import json
 import signal
 from pathlib import Path
@@ -11,90 +12,13 @@ from data_collection.collect import collect_round
 from data_collection.episodes import open_round
 from data_collection.rendering.generators import Prompt, Scene
 from data_collection.schema import CollectConfig
+from tests.support.generated_round import write_generated
 from tests.support.ray_cluster import needs_ray, wait_until
-from tests.support.toy_round import contents, write_round
+from tests.support.toy_round import contents
 from trainer.config import load_config
 from trainer.errors import ConfigError
 
 pytestmark = [needs_ray, pytest.mark.xdist_group("ray")]
-
-# Plain colours. ``build_s`` is how long a generator takes to be built, each of which adds a line to
-# ``builds``; the first that is asked for a picture sends its process a signal when told to. While
-# ``down`` exists render nodes die of being asked; a teacher node that draws ends that, takes its
-# time, and says so in a file.
-PLAIN = """
-import os, time
-from pathlib import Path
-import numpy as np
-from data_collection.rendering.generators import Generator, generators
-
-@generators.register("plain")
-class Plain(Generator):
-    def __init__(
-        self, *, build_s: float = 0.0, builds: str | None = None, hit: str | None = None,
-        signal_number: int = 9, down: str | None = None,
-    ) -> None:
-        time.sleep(build_s)
-        self.hit, self.signal_number = Path(hit) if hit else None, signal_number
-        self.down = Path(down) if down else None
-        if builds:
-            with open(builds, "a") as file:
-                file.write(f"{os.getpid()}\\n")
-
-    def generate(self, scenes):
-        if self.hit and not self.hit.exists():
-            self.hit.touch()
-            os.kill(os.getpid(), self.signal_number)
-        if self.down:
-            self.draw_or_die(Path("/proc/self/cmdline").read_text())
-        return [self.picture(scene) for scene in scenes]
-
-    def draw_or_die(self, title):
-        if "RenderNode" in title and self.down.exists():
-            os.kill(os.getpid(), 9)
-        if "TeacherNode" in title:
-            self.down.unlink(missing_ok=True)
-            time.sleep(0.5)
-        with self.down.with_name("drawn").open("a") as file:
-            file.write("teacher\\n" if "TeacherNode" in title else "renderer\\n")
-
-    def picture(self, scene):
-        colour = np.uint8([scene.seed % 251, len(str(scene.prompt)), 7])
-        return np.where(scene.mask_hw[..., None] > 0, colour, colour[::-1])
-"""
-
-CAMERA = {"camera": "free", "height": 16, "width": 24, "depth": True, "segmentation": True}
-
-
-def write_generated(root: Path, generator: dict[str, object], **changes) -> Path:
-    """Write a project whose rounds have generated images; return the path of its YAML."""
-    (root / "plain.py").write_text(PLAIN)
-    return write_round(
-        root,
-        plugins=[
-            "plain.py",
-            "data_collection.envs.gymnasium_env",
-            "data_collection.teachers.uniform_random",
-            "data_collection.rendering.generators.procedural",
-        ],
-        environment={
-            "type": "gymnasium_env",
-            "params": {
-                "id": "InvertedPendulum-v5",
-                "renderer": "raycast",
-                "cameras": {"head": CAMERA},
-            },
-        },
-        teacher={"type": "uniform_random"},
-        render_mode="generated",
-        generated={
-            "cameras": ["head"],
-            "prompts": str(Path("data_collection/prompts/interiors.jsonl").absolute()),
-            "baseline_interval": 3,
-            "generator": generator,
-        },
-        **{"episodes": 4, "keep_failures": True, "max_steps": 10, "workers": 2} | changes,
-    )
 
 
 def collect(path: Path, backend=None, *overrides: str) -> Path:
@@ -183,3 +107,29 @@ def test_pictures_come_from_the_nodes_that_are_left(backend, tmp_path, caplog):
         wait_until(lambda: mine.watch() or "no render node is left" in caplog.text)
     finally:
         mine.stop()
+
+
+@pytest.mark.parametrize(("max_batch", "calls"), [(2, 1), (1, 2)])
+def test_a_render_node_batches_as_the_yaml_says(tmp_path, max_batch, calls):
+    from data_collection.cluster.messages import RoundOrder
+    from data_collection.cluster.news import RenderNews
+    from data_collection.cluster.pictures import pack_scenes
+    from data_collection.cluster.render_node import RenderNode
+
+    async def story() -> RenderNews:
+        node = RenderNode(order.model_dump_json())
+        await node.ready()
+        first = asyncio.create_task(node.render(scene))
+        await asyncio.sleep(0.5)  # far longer than a first one waits by default
+        await asyncio.gather(first, node.render(scene))
+        return RenderNews.model_validate_json(await node.news())
+
+    render = {"max_batch": max_batch, "max_wait_s": 600.0}
+    path = write_generated(tmp_path, {"type": "procedural"}, cluster={"render": render})
+    plugins = "plugins=[data_collection.rendering.generators.procedural]"  # built in this process
+    loaded = load_config(path, CollectConfig, [plugins])
+    order = RoundOrder.of(loaded, folder=None, prefix="p", student=None, renderers=[])
+    depth, mask = np.ones((4, 6), np.float32), np.eye(4, 6, dtype=np.int32)
+    scene = pack_scenes([Scene(depth, mask, Prompt("a", "b"), 5)])
+    news = asyncio.run(story())
+    assert (news.calls, news.pictures) == (calls, 2)

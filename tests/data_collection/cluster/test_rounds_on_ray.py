@@ -10,7 +10,8 @@ import pytest
 from data_collection.collect import collect_round
 from data_collection.episodes import verify_round
 from data_collection.schema import CollectConfig
-from tests.support.ray_cluster import needs_ray, wait_until
+from tests.support.ray_cluster import COLLECT, needs_ray, wait_until
+from tests.support.servers import sftp_server
 from tests.support.toy import make_toy
 from tests.support.toy_round import contents, write_round
 from trainer.checkpoint import newest_checkpoint
@@ -36,6 +37,31 @@ def test_a_round_is_the_same_bytes_as_on_one_machine(backend, tmp_path):
     folder = collect(path, backend)
     assert verify_round(folder) == []
     assert same_bytes(folder, collect(path, save_dir="here"))
+
+
+def test_episodes_may_come_through_an_sftp_server(cluster, backend, tmp_path):
+    (tmp_path / "server").mkdir()
+    path = write_round(tmp_path, workers=2)
+    with sftp_server(tmp_path / "server", cluster.folder) as url:
+        folder = collect(path, backend, **{"cluster.storage": url})
+    assert len(list((tmp_path / "server" / "rounds").glob("*/episodes/*.h5"))) == 9
+    assert verify_round(folder) == []
+    assert same_bytes(folder, collect(path, save_dir="here"))
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64])
+def test_a_runner_without_the_token_is_refused(cluster, tmp_path, token):
+    file = tmp_path / "token"
+    file.write_text(token)
+    patience = "RAY_NUM_REDIS_GET_RETRIES"  # how often Ray asks again, a second each
+    other = {"RAY_AUTH_TOKEN_PATH": str(file), patience: "2"}
+    command = [*COLLECT, "--collect_config", str(write_round(tmp_path))]
+    code, output = cluster.run(*command, environment=other)
+    assert code == 2
+    assert "Authentication token is missing or incorrect" in output
+    assert "error: no Ray cluster at" in output
+    assert f"{file} must be the token of its head" in output
+    assert not (tmp_path / "rounds").exists()
 
 
 def test_what_a_user_can_mend_arrives_as_it_was_said(backend, tmp_path):
@@ -90,6 +116,16 @@ def test_a_second_runner_waits_for_room_and_says_so(backend, tmp_path, caplog):
         wait_until(lambda: "waiting for room: 2 of 2 teacher units are in use" in caplog.text, 60)
     second.join()
     assert len(contents(tmp_path / "second" / "round_000")) == 9
+
+
+def test_no_more_jobs_are_under_way_than_nodes_hold_and_as_many_that_wait(backend, tmp_path):
+    """A node holds one that it plays and two that wait."""
+    loaded = load_config(write_round(tmp_path, episodes=100), CollectConfig)
+    jobs = [loaded.config.job(i) for i in range(100)]
+    with backend.pool(loaded, tmp_path / "round", students=False) as pool:
+        while pool.has_room and pool.outstanding < len(jobs):
+            pool.submit(jobs[pool.outstanding])
+        assert pool.outstanding == 2 * 3
 
 
 def test_a_rollout_that_always_breaks_down_is_quarantined_with_its_log(backend, tmp_path):

@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -227,3 +229,35 @@ def test_a_server_that_is_gone_is_an_error_after_a_few_attempts(tmp_path, monkey
     monkeypatch.setattr("data_collection.cluster.storage._PAUSES_S", (0.0,))
     with pytest.raises(DataError, match="check the address, the credentials"):
         Storage("sftp://me@127.0.0.1:1/rounds").put(source, "a.h5")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """Mount a disk of 64 KiB where the servers have their files."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_as_such(tiny_disk, source):
+    with pytest.raises(
+        DataError, match=r"writing a\.h5 failed: .*No space left.*; free some space"
+    ):
+        Storage(str(tiny_disk)).put(source, "a.h5")
+
+
+def test_a_full_disk_of_an_sftp_server_is_named_as_a_possible_cause(
+    tiny_disk, tmp_path, source, monkeypatch
+):
+    """The protocol has no number for it."""
+    monkeypatch.setattr("data_collection.cluster.storage._PAUSES_S", (0.0,))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with (
+        sftp_server(tiny_disk, tmp_path / "home") as url,
+        pytest.raises(DataError, match=r"writing a\.h5 failed: .*, or its disk is full$"),
+    ):
+        Storage(url).put(source, "a.h5")
