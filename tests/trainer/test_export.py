@@ -20,6 +20,7 @@ from trainer.normalization import AffineNormalizer
 from trainer.schema import NormalizationConfig
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "experiment_training" / "distillation" / "point_ctrl"
 CPU = torch.device("cpu")
 
 
@@ -30,18 +31,37 @@ def saved(request, tmp_path_factory):
     return load_policy(resolve_checkpoint(runner.loop.save_dir), CPU)
 
 
+def shipped(folder, experiment):
+    """A shipped student of ``point_ctrl`` after two short iterations."""
+    settings = ["num_envs=4", "iterations=2", "algorithm.phase1_iterations=1", "evaluation=null"]
+    settings += ["logging=[]", f"train.save_dir={folder}"]
+    runner = distilled(SHIPPED / experiment / "distillation.yaml", *settings)
+    return load_policy(resolve_checkpoint(runner.loop.save_dir), CPU)
+
+
 def decisions(saved, states):
-    """What the policy itself does in an episode, in real units."""
+    """What the policy itself does in an episode, in real units, as it sees (steps, To, S)."""
     memory, actions = saved.policy.initial_state(1), []
     for state in states:
         with torch.no_grad():
-            action, memory = saved.policy.predict_action({STATE: state[None, None]}, memory, [])
+            action, memory = saved.policy.predict_action({STATE: state[None]}, memory, [])
         actions.append(action[0, 0])
     return torch.stack(actions)
 
 
 def test_both_formats_decide_as_the_checkpoint_does(saved, tmp_path):
-    states = 3 * torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    agrees_in_both_formats(saved, tmp_path)
+
+
+def test_a_transformer_that_sees_eight_moments_decides_as_its_checkpoint_does(tmp_path):
+    saved = shipped(tmp_path / "run", "exp4")
+    assert saved.config.interface.obs_steps == 8
+    agrees_in_both_formats(saved, tmp_path)
+
+
+def agrees_in_both_formats(saved, tmp_path):
+    sizes, generator = saved.config.interface, torch.Generator().manual_seed(1)
+    states = 3 * torch.randn(6, sizes.obs_steps, sizes.state, generator=generator)
     expected = decisions(saved, states)
     assert export(saved, tmp_path / "student.pt") <= 1e-5
     assert export(saved, tmp_path / "student.onnx") <= 1e-5
@@ -51,9 +71,9 @@ def test_both_formats_decide_as_the_checkpoint_does(saved, tmp_path):
     names = [i.name for i in session.get_inputs()]
     scripted, ran = fresh, [value.numpy() for value in fresh]
     for state, wanted in zip(states, expected, strict=True):
-        action, *scripted = script(state[None, None], *scripted)
+        action, *scripted = script(state[None], *scripted)
         torch.testing.assert_close(action[0, 0], wanted, atol=1e-5, rtol=0)
-        given = dict(zip(names, [state[None, None].numpy(), *ran], strict=True))
+        given = dict(zip(names, [state[None].numpy(), *ran], strict=True))
         action, *ran = session.run(None, given)
         np.testing.assert_allclose(action[0, 0], wanted.numpy(), atol=1e-5)
 
@@ -127,6 +147,13 @@ def test_a_policy_that_draws_noise_is_refused(saved, tmp_path):
         export(broken(saved, draw), tmp_path / "student.pt")
 
 
+def test_a_student_that_matches_flows_is_refused(tmp_path):
+    flow = shipped(tmp_path / "run", "exp5")
+    with pytest.raises(ConfigError, match="naive_flow_matching_policy draws noise"):
+        export(flow, tmp_path / "student.onnx")
+    assert not (tmp_path / "student.onnx").exists()
+
+
 def test_a_mistake_of_a_policy_is_not_taken_for_noise(saved, tmp_path):
     def fail(observation, state, generators):
         return [][1]
@@ -147,6 +174,7 @@ def test_other_files_are_refused(saved, tmp_path):
         export(saved, tmp_path / "student.tflite")
 
 
+@pytest.mark.parametrize("saved", ["mlp"], indirect=True)  # a process for each would take long
 def test_the_command_says_how_large_the_difference_is(saved, tmp_path):
     output = tmp_path / "student.pt"
     command = [sys.executable, "trainer/export.py", "--checkpoint", str(saved.checkpoint)]
