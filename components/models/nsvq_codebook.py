@@ -105,6 +105,8 @@ class NSVQCodebook(nn.Module):
         chosen = chosen.to(dead.device)
         found = self.codes[chosen]
         self.codes[dead] = found + _JITTER * found.norm(dim=-1, keepdim=True) * jitter
+        # The chosen code's moments, not zeros: late in training, when the bias correction is over,
+        # a second moment of zero would make the first steps many times too long.
         copy_rows(self.codes, dead, chosen)
 
     @torch.no_grad()

@@ -3,6 +3,10 @@ import torch
 
 from components.models.nsvq_codebook import NSVQCodebook
 from tests.support.ranks import run_on_two_ranks
+from trainer.errors import ConfigError
+from trainer.registry import models
+from trainer.schema import ComponentSpec
+from trainer.signature import build
 
 
 def codebook(**changes):
@@ -16,6 +20,20 @@ def generator(seed=0):
 
 
 LATENT = torch.tensor([[1.0, 1.0], [9.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"codes": 0}, "codes: expected a value greater than 0, got 0"),
+        ({"latent": 0}, "latent: expected a value greater than 0, got 0"),
+        ({"dead_below": 1.5}, "dead_below: expected a value .*1.*, got 1.5"),
+    ],
+)
+def test_a_codebook_that_cannot_be_is_refused(change, message):
+    spec = ComponentSpec(type="nsvq_codebook", params={"codes": 3, "latent": 2} | change)
+    with pytest.raises(ConfigError, match=message):
+        build(models, spec, "codebook")
 
 
 def test_acting_a_latent_becomes_its_nearest_code():

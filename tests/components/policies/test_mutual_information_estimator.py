@@ -144,6 +144,35 @@ def test_pictures_are_compared_with_the_newest_of_their_own_camera(estimator):
     assert output.metrics["pictures"] == 0.0
 
 
+@pytest.mark.slow
+def test_one_batch_of_pictures_is_learnt_by_heart(fit):
+    path = EXPERIMENTS / "exp1" / "mutual_information_estimator.yaml"
+    changes = ["interface.chunk=4", "policy.params.divergence_weight=0"]
+    experiment = load_experiment(path, [*SMALL["exp1"], *changes])
+    interface = experiment.config.interface.to_interface()
+    data = FakeDataset(interface)
+    policy = build_run(experiment, dataset=data).policy
+    # A colour each: what is tested is the way from pictures to pictures, not how to store noise.
+    colours = torch.Generator().manual_seed(0)
+    batch = data.__getitems__(range(8)) | {
+        IMAGE_PREFIX + camera: torch.randint(0, 256, (8, 1, 3, 1, 1), generator=colours)
+        .to(torch.uint8)
+        .expand(8, 1, *shape)
+        for camera, shape in interface.cameras.items()
+    }
+
+    def figures():
+        progress = Progress(0, 1, torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            return policy.eval()(batch, progress).metrics
+
+    before = figures()
+    fit(policy.train(), batch, steps=600)
+    after = figures()
+    for name in ("pictures", "state", "action"):
+        assert after[name] < before[name] / 20, name
+
+
 @pytest.fixture(scope="module", params=SMALL)
 def train(request, tmp_path_factory):
     """Return a function that trains an experiment, made small, and returns its folder."""

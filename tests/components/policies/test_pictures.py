@@ -13,7 +13,7 @@ from trainer.distributed import Ranks
 from trainer.fake_data import FakeDataset
 from trainer.resume import started_run
 
-ROOT = Path(__file__).parents[3]
+EXPERIMENTS = Path(__file__).parents[3] / "experiment_training" / "imitation_learning"
 SHOWN = {"variational": {"expert_usage"}, "guided": {"codebook_usage", "guidance_sweep"}}
 
 
@@ -30,11 +30,20 @@ def test_pictures_are_of_what_was_learnt(name, batch):
         np.testing.assert_array_equal(picture, again[key])
 
 
-def test_they_are_logged_with_every_validation(tmp_path, monkeypatch):
-    path = ROOT / (
-        "experiment_training/imitation_learning/variational_flow_matching_policy/exp3/"
-        "variational_flow_matching_policy.yaml"
-    )
+@pytest.mark.parametrize(
+    ("experiment", "shown", "figures"),
+    [
+        (
+            "variational_flow_matching_policy/exp3",
+            SHOWN["variational"],
+            {f"train/expert_{number}" for number in range(4)},
+        ),
+        ("cfg_vqvae_flow_matching/exp2", SHOWN["guided"], set()),
+    ],
+)
+def test_they_are_logged_with_every_validation(tmp_path, monkeypatch, experiment, shown, figures):
+    policy, number = experiment.split("/")
+    path = EXPERIMENTS / policy / number / f"{policy}.yaml"
     overrides = [
         "train.steps=4",
         "train.save_every=2",
@@ -52,4 +61,9 @@ def test_they_are_logged_with_every_validation(tmp_path, monkeypatch):
     (events,) = tmp_path.rglob("events.out.tfevents.*")
     log = EventAccumulator(str(events.parent))
     log.Reload()
-    assert [image.step for image in log.Images("policy/expert_usage")] == [2, 4]
+    for name in shown:
+        assert [image.step for image in log.Images(f"policy/{name}")] == [2, 4]
+    assert {name for name in log.Tags()["scalars"] if "expert_" in name} == figures
+    assert sum(log.Scalars(name)[-1].value for name in figures) == pytest.approx(
+        1.0 if figures else 0.0
+    )
