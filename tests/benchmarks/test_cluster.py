@@ -14,3 +14,14 @@ def test_the_simulation_is_fed_with_what_was_measured(results):
     rows = results("cluster.py", "--only", "simulated")
     one, ten = rows["simulated, 1 nodes"], rows["simulated, 10 nodes"]
     assert ten["rollouts/s"] > 3 * one["rollouts/s"] > 0
+
+
+def test_handing_out_a_job_is_measured_with_rollouts_that_are_empty(results):
+    (row,) = results("cluster.py", "--only", "queue overhead").values()
+    difference = row["empty job on ray ms"] - row["local ms"]
+    assert row["ms a job"] == pytest.approx(difference, abs=0.02)
+
+
+def test_pictures_that_are_drawn_together_are_compared_with_single_ones(results):
+    (row,) = results("cluster.py", "--only", "render batching").values()
+    assert row["gain"] == pytest.approx(row["pictures/s"] / row["one by one"], rel=0.02)
