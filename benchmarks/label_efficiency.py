@@ -217,6 +217,9 @@ def plot(found: Sequence[Point], path: Path, score: str) -> None:
             axes.set(
                 xscale="log", xlabel="labelled states" if axis == "labels" else "expert queries"
             )
+            axes.set_ylim(
+                bottom=min(0.0, axes.get_ylim()[0])
+            )  # no small step looks like a large one
             axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
         panels[0][column].set_title(task, fontsize=10)
     for row in panels:
