@@ -1,11 +1,14 @@
 import base64
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import imageio.v3 as iio
 import nbformat
 import numpy as np
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
 pytestmark = pytest.mark.xdist_group("notebook")  # it is executed once
@@ -44,6 +47,16 @@ def test_the_committed_file_holds_no_outputs(committed):
     cells = [cell for cell in committed.cells if cell.cell_type == "code"]
     assert [cell.outputs for cell in cells] == [[]] * len(cells)
     assert {cell.execution_count for cell in cells} == {None}
+
+
+def test_the_first_cell_asks_for_the_address_before_it_clones(committed, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    monkeypatch.chdir(tmp_path)
+    (setup,) = (cell.source for cell in committed.cells if cell.id == "setup")
+    assert "--constraint constraints.txt" in setup
+    plain = TransformerManager().transform_cell(setup)
+    with pytest.raises(SystemExit, match=r"YOUR_NAME.*put the address of your clone"):
+        exec(plain, {})  # noqa: S102 - what a notebook does with its cells
 
 
 def test_both_experiments_say_how_often_they_succeed(outputs):
