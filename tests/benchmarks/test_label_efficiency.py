@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.course import COURSE, needs_course
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -82,3 +84,17 @@ def test_the_study_runs_and_draws(results, tmp_path):
     assert list(rows) == ["peg-insert-side, 200 labels", "peg-insert-side, 400 labels"]
     assert all(0 <= row["DAgger"] <= 1 for row in rows.values())
     assert plot.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@needs_course
+def test_the_study_runs_on_the_courses_experts(results, tmp_path):
+    plot = tmp_path / "plot.png"
+    work = ["--experts", str(COURSE), "--work", str(tmp_path / "work"), "--plot", str(plot)]
+    rows = results("label_efficiency.py", "course", "--jobs", "1", *work)
+    assert list(rows) == ["hopper: labels to 0.95 of the expert"]
+    # Twenty gradient steps make no expert.
+    (row,) = rows.values()
+    assert (row["BC reached"], row["DAgger reached"]) == ("0 of 1 seeds", "0 of 1 seeds")
+    assert plot.stat().st_size > 5_000

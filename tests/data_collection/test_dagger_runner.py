@@ -23,6 +23,7 @@ from data_collection.envs.meta_world import MetaWorld
 from data_collection.episodes import open_round, read_episode
 from data_collection.episodes.schema import EXPERT
 from data_collection.label_error import label_errors
+from data_collection.replay import replay
 from data_collection.schema import CollectConfig
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
 from tests.support.dagger import PLUGINS, ROOT, arguments
@@ -207,6 +208,7 @@ def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
     student, data = finished / "train" / "round_000", finished / "data" / "round_001"
     dart = {"student": str(student), "data": str(data), "scale": 2.0}
     options = {"phase1.sources": [{"dart": dart}], "phase2.dart_scale": 0.5}
+    options |= {"evaluation.video_every": 2}
     first_student = tmp_path / "dart" / "train" / "round_000"
     assert dagger_runner.main(arguments(tmp_path / "dart", **options)) == 0
     errors = label_errors(load_policy(open_checkpoint(student / "epoch_2"), CPU), data)
@@ -226,16 +228,20 @@ def test_the_teacher_drives_under_the_noise_of_a_student(finished, tmp_path):
         # Whitened by its covariance the noise is standard normal, 4 numbers a step.
         squares = np.einsum("na,ab,nb->n", noise, np.linalg.inv(covariance), noise)
         assert squares.mean() == pytest.approx(4, abs=4 * np.sqrt(8 / len(noise)))
-    second = json.loads((tmp_path / "dart/rounds/001.json").read_text())
+    first, second = (
+        json.loads((tmp_path / f"dart/rounds/{index:03d}.json").read_text()) for index in range(2)
+    )
+    assert (len(first["videos"]), second["videos"]) == (1, [])  # every other round is filmed
     # The expert acts in all steps of two episodes of 24; six states have a chunk of 16 besides.
     assert (second["labels"], second["expert_queries"]) == (6, 48 + 6 * 15)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_at_twenty_random_moments_everything_ends_with_the_same_hashes(finished, tmp_path):
     folder, log = tmp_path / "killed", tmp_path / "log.txt"
     rng = random.Random(0)
-    kills = {"runner": 0, "worker": 0}
+    kills = {"runner": 0, "worker": 0, "trainer": 0}
     child = start(folder, log)
     while sum(kills.values()) < 20:
         if child.exitcode is not None:
@@ -243,12 +249,18 @@ def test_killed_at_twenty_random_moments_everything_ends_with_the_same_hashes(fi
                 assert fingerprint(folder) == fingerprint(finished)
                 shutil.rmtree(folder)
             child = start(folder, log)
-        if rng.random() < 0.5:
-            child.join(rng.uniform(1.0, 9.0))
+        victim = rng.choice(sorted(kills))
+        if victim != "worker":  # the trainer runs in the runner's process
+            delay = rng.uniform(1.0, 9.0)
+            if victim == "trainer":
+                while child.exitcode is None and not is_training(folder):
+                    time.sleep(0.01)
+                delay = rng.uniform(0.0, 0.5)
+            child.join(delay)
             if child.exitcode is None:
                 child.kill()
                 child.join()
-                kills["runner"] += 1
+                kills["trainer" if is_training(folder) else "runner"] += 1
         else:
             while child.exitcode is None and not grandchildren(child.pid):
                 time.sleep(0.01)
@@ -272,6 +284,11 @@ def start(folder, log):
     return child
 
 
+def is_training(folder):
+    """Return whether the training of a round has begun and not saved its last epoch."""
+    return any(not (run / "epoch_2").exists() for run in (folder / "train").glob("round_*"))
+
+
 def grandchildren(pid):
     """Return the processes two levels below: workers, which the fork server starts."""
     parents = {}
@@ -281,14 +298,39 @@ def grandchildren(pid):
     return [p for p, parent in parents.items() if parents.get(parent) == pid]
 
 
+QUICK = {"n_rounds": 0, "phase1.episodes": 1, "evaluation.video_every": -1}
+
+
 def test_an_experiment_may_be_started_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    quick = {"n_rounds": 0, "phase1.episodes": 1, "evaluation.video_every": -1}
     folder = tmp_path / "elsewhere"
-    assert dagger_runner.main(arguments(folder, **quick)) == 0
+    assert dagger_runner.main(arguments(folder, **QUICK)) == 0
     for name, schema in (("collect", CollectConfig), ("train", ExperimentConfig)):
         assert load_config(folder / f"configs/000_{name}.yaml", schema).root == ROOT
     assert "root" not in yaml.safe_load((folder / "data/round_000/config.yaml").read_text())
+    # video_every: -1 films nothing.
+    assert not (folder / "videos").exists()
+    assert "None were made" in (folder / "report.html").read_text()
+
+
+def test_each_line_of_a_sweep_is_an_experiment_of_its_own(tmp_path, capsys):
+    lines = [{"seed": seed, "save_dir": str(tmp_path / f"seed_{seed}")} for seed in (1, 2)]
+    sweep = tmp_path / "seeds.jsonl"
+    sweep.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = arguments(tmp_path / "unused", **QUICK)
+    assert dagger_runner.main([*command, "--sweep", str(sweep)]) == 0
+    (first,), (second,) = (fingerprint(tmp_path / f"seed_{seed}")[1].values() for seed in (1, 2))
+    assert first != second
+    assert capsys.readouterr().out.count("report.html") == 2
+    assert not (tmp_path / "unused").exists()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_episode_that_a_student_drove_comes_out_bit_identical_again(finished, number):
+    sealed = open_round(finished / "data" / "round_001")
+    result = replay(sealed.folder / "episodes" / f"{sealed.ids[number]}.h5")
+    assert (result.record.actors["student"], result.difference) == (1.0, None)
+    assert result.is_identical
 
 
 def test_a_student_is_evaluated_by_command_as_in_its_round(finished, tmp_path):

@@ -55,7 +55,7 @@ def test_the_first_cell_asks_for_the_address_before_it_clones(committed, tmp_pat
     (setup,) = (cell.source for cell in committed.cells if cell.id == "setup")
     assert "--constraint constraints.txt" in setup
     plain = TransformerManager().transform_cell(setup)
-    with pytest.raises(SystemExit, match="YOUR_NAME.*put the address of your clone"):
+    with pytest.raises(SystemExit, match=r"YOUR_NAME.*put the address of your clone"):
         exec(plain, {})  # noqa: S102 - what a notebook does with its cells
 
 
