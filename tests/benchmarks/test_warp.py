@@ -1,6 +1,9 @@
+import pytest
+
 STEPS = ("1 step on", "3 steps on", "7 steps on")
 
 
+@pytest.mark.slow
 def test_warped_pictures_are_nearer_to_the_truth_than_old_ones(results):
     rows = results("warp.py", "--only", "drawer-open")
     cameras = ("corner2", "gripperPOV")

@@ -49,7 +49,7 @@ def test_episodes_may_come_through_an_sftp_server(cluster, backend, tmp_path):
     assert same_bytes(folder, collect(path, save_dir="here"))
 
 
-@pytest.mark.parametrize("token", ["", "0" * 64])
+@pytest.mark.parametrize("token", ["0" * 64, pytest.param("", marks=pytest.mark.slow)])
 def test_a_runner_without_the_token_is_refused(cluster, tmp_path, token):
     file = tmp_path / "token"
     file.write_text(token)
