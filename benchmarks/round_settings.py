@@ -3,8 +3,7 @@
 python benchmarks/round_settings.py [--jobs 2] [--json FILE] [--only WORDS]
 
 Every run is ``peg_insert_side/exp1`` with one setting changed and another seed, in ``--work``;
-killed and started again, the command goes on where it was. All begin with the same ten
-demonstrations and add 200 rollouts.
+killed and started again, the command goes on where it was. All begin with ten demonstrations.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from dagger_trials import Trial, config_of, run_all
 
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "as shipped: 2 rounds of 100": {},
+    "4 rounds of 100": {"n_rounds": 4},
+    "demonstrations of any length": {"phase1.max_steps": None},
     "warm start, statistics kept": {"train.start": "previous"},
     "warm start, statistics recomputed": {
         "train.start": "previous",
