@@ -70,7 +70,7 @@ def test_expert_episodes_become_a_trained_and_evaluated_policy(trained, tmp_path
         assert record[name] == recorded[f"evaluation/{name}"]
     assert record["checkpoint"] == str(trained / "epoch_2")
     assert set(record) >= {"success_interval", "episodes", "seconds", "weights_sha256"}
-    assert list((tmp_path / "videos" / "epoch_2").glob("*.mp4"))
+    assert list((tmp_path / "videos" / "summary").glob("*.mp4"))
 
     # Elsewhere: another task, whose state has the same shape.
     elsewhere = tmp_path / "elsewhere.yaml"

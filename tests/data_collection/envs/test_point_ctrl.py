@@ -3,7 +3,7 @@ import torch
 
 from data_collection.distillation.student_evaluation import play
 from data_collection.distillation.teachers.geometric_controller import GeometricController
-from data_collection.distillation.vec_env import SUCCESS, TIME_OUTS
+from data_collection.distillation.vec_env import SUCCESS, TIME_OUTS, ObservationSet
 from data_collection.envs.point_ctrl import PointCtrl, PrivilegedState
 from data_collection.envs.quadrotor import GRAVITY, Airframe
 
@@ -11,12 +11,17 @@ CPU = torch.device("cpu")
 CALM = {"wind_m_per_s": 0.0, "payload_kg": 0.0, "position_noise_m": 0.0, "attitude_noise": 0.0}
 
 
-def act_nothing(observations, begins):
-    return torch.zeros(len(begins), 4)
+def act_nothing(known_np, begins_n):
+    return torch.zeros(len(begins_n), 4)
 
 
-def teach(observations, begins):
-    return GeometricController(CPU)(observations["teacher"])
+def teach(known_np, begins_n):
+    return GeometricController(CPU)(known_np)
+
+
+def played(act):
+    env = PointCtrl(50, CPU, 1)
+    return play(env, ObservationSet(["teacher"], env.get_observations(), "teacher"), act)
 
 
 def test_sizes_are_those_of_the_contract():
@@ -29,8 +34,7 @@ def test_sizes_are_those_of_the_contract():
 
 
 def test_the_teacher_reaches_every_goal_and_doing_nothing_reaches_none():
-    teacher = play(PointCtrl(50, CPU, 1), teach)
-    idle = play(PointCtrl(50, CPU, 1), act_nothing)
+    teacher, idle = played(teach), played(act_nothing)
     assert teacher.success == 1.0
     assert teacher.length == 250
     assert teacher.reward > 190
