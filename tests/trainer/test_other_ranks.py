@@ -1,0 +1,33 @@
+"""A run that goes on on another number of ranks."""
+
+import json
+
+import torch
+
+
+def test_other_world_sizes_go_on_and_say_so(toy):
+    toy.edit(logging=[{"type": "tensorboard"}])
+    assert toy.train() == 0
+    assert toy.train("--set", "train.epochs=4", ranks=2) == 0, toy.log.read_text()
+    assert "saved on 1 ranks and this run has 2" in toy.log.read_text()
+    steps = {
+        n: torch.load(toy.save_dir / f"epoch_{n}" / "training_state.pt", weights_only=True)["step"]
+        for n in (3, 4)
+    }
+    assert steps == {3: 24, 4: 16}  # eight steps a pass on one rank, four on two
+    assert toy.train("--set", "train.epochs=5") == 0, toy.log.read_text()
+    assert "epoch_4 (step 16)" in toy.log.read_text()
+    last = torch.load(toy.save_dir / "epoch_5" / "training_state.pt", weights_only=True)
+    assert last["step"] == 40
+    assert set(range(1, 25)) <= toy.losses().keys()  # what one rank had logged is still there
+
+
+def test_what_was_logged_on_other_ranks_stays_however_often_a_run_goes_on(toy):
+    assert toy.train() == 0
+    one_rank = toy.losses()
+    for epochs in (4, 5):
+        assert toy.train("--set", f"train.epochs={epochs}", ranks=2) == 0, toy.log.read_text()
+    lines = (toy.save_dir / "metrics.jsonl").read_text().splitlines()
+    losses = [(r["step"], r["train/loss"]) for r in map(json.loads, lines) if "train/loss" in r]
+    assert losses[:24] == list(one_rank.items())
+    assert [step for step, _ in losses[24:]] == list(range(13, 21))  # four a pass on two ranks
