@@ -59,19 +59,18 @@ def run_logged(command: Sequence[str | Path], settings: Mapping[str, object], lo
         log: Where its output goes.
 
     Raises:
-        CalledProcessError: It failed; the log says why.
+        SystemExit: It failed; the message names the log, which says why.
     """
     overrides = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as output:
-        subprocess.run(
-            [sys.executable, *command, *overrides],
-            stdout=output,
-            stderr=output,
-            env=environment,
-            check=True,
+        done = subprocess.run(
+            [sys.executable, *command, *overrides], stdout=output, stderr=output, env=environment
         )
+    if done.returncode:
+        name = Path(command[0]).name
+        raise SystemExit(f"{name} ended with exit code {done.returncode}; {log} says why")
 
 
 def versions(*packages: str) -> dict[str, str]:
