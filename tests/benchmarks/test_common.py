@@ -28,6 +28,6 @@ def test_a_table_has_a_column_for_every_key_and_gaps_where_a_row_lacks_it():
 def test_a_script_that_fails_names_its_log(tmp_path):
     script, log = tmp_path / "script.py", tmp_path / "runs" / "script.log"
     script.write_text("import sys; sys.exit('no such ' + sys.argv[1])")
-    with pytest.raises(SystemExit, match=r"script\.py ended with exit code 1; .*script\.log says why"):
+    with pytest.raises(SystemExit, match=r"script\.py ended with exit code 1; .*\.log says why"):
         run_logged([script], {"seed": 3}, log)
     assert log.read_text() == "no such --set=seed=3\n"
