@@ -77,9 +77,10 @@ class WorkerProcess:
         if self._hung:
             return
         if not self.ready and silent_s > self._start_timeout_s:
-            self._hung = f"a worker was not ready after {silent_s:.0f} s (cluster.start_timeout_s)"
+            limit = f"{self._start_timeout_s:g} s (cluster.start_timeout_s)"
+            self._hung = f"a worker was not ready after {limit}"
         elif self.ready and self.jobs and silent_s > self._job_timeout_s:
-            self._hung = f"a rollout took over {silent_s:.0f} s (cluster.job_timeout_s)"
+            self._hung = f"a rollout took over {self._job_timeout_s:g} s (cluster.job_timeout_s)"
         if self._hung:
             self.process.kill()
 

@@ -195,11 +195,11 @@ class TeacherNodes:
             return None  # it waits for room
         silent_s = news.silent_s if news else now - (node.unknown or now)
         if silent_s > cluster.heartbeat_timeout_s:
-            return f"a node was silent for {silent_s:.0f} s (heartbeat_timeout_s)"
+            return f"a node was silent for {cluster.heartbeat_timeout_s:g} s (heartbeat_timeout_s)"
         if not node.ready and now - node.heard > cluster.start_timeout_s:
-            return f"a node was not ready after {now - node.heard:.0f} s (start_timeout_s)"
+            return f"a node was not ready after {cluster.start_timeout_s:g} s (start_timeout_s)"
         if news and news.playing_s > cluster.job_timeout_s:
-            return f"a rollout took over {news.playing_s:.0f} s (job_timeout_s)"
+            return f"a rollout took over {cluster.job_timeout_s:g} s (job_timeout_s)"
         return None
 
 
