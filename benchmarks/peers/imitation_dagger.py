@@ -56,7 +56,7 @@ class Expert(BasePolicy):
         return (x @ self._out[0] + self._out[1]).astype(np.float32), None
 
     def _predict(self, observation: torch.Tensor, deterministic: bool = False) -> torch.Tensor:
-        raise NotImplementedError("predict does without torch")
+        return torch.from_numpy(self.predict(observation.numpy())[0])
 
 
 class Rounds:
