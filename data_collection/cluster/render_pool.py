@@ -60,15 +60,7 @@ class RenderNodes:
         for i in range(_room() if self._wanted else 0):
             name = f"{queue}_{RENDERER}_{i}"
             self._nodes[name] = start_named(RenderNode, name, order, resource=RENDERER, gpus=gpus)
-        answers: dict[ray.ObjectRef, str] = {
-            node.ready.remote(): name for name, node in self._nodes.items()
-        }
-        deadline = time.monotonic() + self._cluster.start_timeout_s
-        while answers and time.monotonic() < deadline:
-            for answer in ray.wait(list(answers), timeout=_LOOK_S)[0]:
-                self._welcome(answers.pop(answer), answer)
-        for name in answers.values():
-            self._leave_out(name, f"{self._cluster.start_timeout_s:g} s went by (start_timeout_s)")
+        self._wait_until_ready()
         if self._wanted and not self._nodes:
             _log.warning("there is no render node: teacher nodes generate images")
         return list(self._nodes)
@@ -92,6 +84,22 @@ class RenderNodes:
         """End the nodes."""
         for node in self._nodes.values():
             ray.kill(node)
+
+    def _wait_until_ready(self) -> None:
+        """Leave the nodes out that do not get ready in time, or that no machine is left for."""
+        answers: dict[ray.ObjectRef, str] = {
+            node.ready.remote(): name for name, node in self._nodes.items()
+        }
+        deadline = time.monotonic() + self._cluster.start_timeout_s
+        while answers and time.monotonic() < deadline:
+            for answer in ray.wait(list(answers), timeout=_LOOK_S)[0]:
+                self._welcome(answers.pop(answer), answer)
+            # Those of a lost machine are counted as room until the cluster has noticed.
+            while answers and len(self._nodes) > _offered():
+                _, name = answers.popitem()
+                self._leave_out(name, "there is no machine for it any more")
+        for name in answers.values():
+            self._leave_out(name, f"{self._cluster.start_timeout_s:g} s went by (start_timeout_s)")
 
     def _welcome(self, name: str, answer: ray.ObjectRef) -> None:
         """Leave a node out that did not get ready; raise UserError if that can be mended."""
@@ -127,7 +135,7 @@ class RenderNodes:
 def _room() -> int:
     """Return how many nodes there is room for."""
     deadline = time.monotonic() + _FREE_WITHIN_S
-    offered = int(ray.cluster_resources().get(RENDERER, 0))
+    offered = _offered()
     while (free := int(ray.available_resources().get(RENDERER, 0))) < offered:
         if time.monotonic() > deadline:
             _log.warning(
@@ -136,3 +144,8 @@ def _room() -> int:
             return free
         time.sleep(_LOOK_S)
     return offered
+
+
+def _offered() -> int:
+    """Return how many nodes the machines could hold if none was there."""
+    return int(ray.cluster_resources().get(RENDERER, 0))

@@ -152,12 +152,12 @@ def train_on_cluster(config: Path, ranks: int) -> None:
         UserError: There is no trainer node, it dies again and again, the trainer fails, or its
             checkpoint is not the one that lies here.
     """
-    gpus = _gpus_of_trainer()
     order = TrainingOrder(
         config=str(config.absolute()), ranks=ranks, threads=os.environ.get(_THREADS)
     )
     for attempt in range(_ATTEMPTS):
-        node = start_node(TrainerNode, TRAINER, gpus=min(ranks, gpus))
+        # Looked up each time: a node that no machine can hold would be waited for without end.
+        node = start_node(TrainerNode, TRAINER, gpus=min(ranks, _gpus_of_trainer()))
         try:
             done = _follow(node, order)
         except RayActorError as error:

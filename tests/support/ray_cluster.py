@@ -220,8 +220,14 @@ def running_head(host: str = "127.0.0.1", **offers: int) -> Iterator[RayCluster]
             cluster.stop()
 
 
-def _options(offers: dict[str, int]) -> list[str]:
-    return [part for name, count in offers.items() for part in (f"--{name}", str(count))]
+def _options(offers: Mapping[str, int]) -> list[str]:
+    words: list[str] = []
+    for name, count in offers.items():
+        if isinstance(count, bool):
+            words.append(f"--{name}" if count else f"--no-{name}")
+        else:
+            words += [f"--{name}", str(count)]
+    return words
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

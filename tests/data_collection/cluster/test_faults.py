@@ -2,6 +2,7 @@
 
 import random
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from tests.support.ray_cluster import (
     running_head,
     wait_until,
 )
+from tests.support.toy import make_toy
 from tests.support.toy_round import contents, write_round
 from trainer.config import load_config
+from trainer.errors import UserError
 
 pytestmark = [needs_ray, needs_network, pytest.mark.xdist_group("ray")]
 
@@ -140,6 +143,13 @@ def test_a_lost_machine_is_no_rollouts_fault(torn_cluster, tmp_path):
     assert len(contents(manifest.parent)) == 24
 
 
+def test_a_runner_does_not_wait_for_a_render_node_on_a_lost_machine(torn_cluster, tmp_path):
+    path = write_generated(tmp_path, {"type": "plain"})
+    torn_cluster.crash(torn_cluster.machines[-1])  # which the cluster has not noticed yet
+    code, output = torn_cluster.run(*COLLECT, "--collect_config", str(path), timeout_s=120)
+    assert code == 0, output
+
+
 @pytest.mark.slow
 def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tmp_path):
     path = write_round(
@@ -166,3 +176,21 @@ def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tm
     assert code == 0, output
     whole = collect_round(load_config(path, CollectConfig, ["save_dir=whole"]))
     assert (manifest.parent / "round.json").read_bytes() == (whole / "round.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_lost_trainer_machine_ends_the_runner(tmp_path):
+    toy = make_toy(tmp_path)
+    with running_head(own_address(), trainer=False) as cluster:
+        machine = cluster.join(teachers=0, renderers=0, trainer=True)
+
+        def lose_it():
+            cluster.wait_for("TrainerNode.train")
+            cluster.crash(machine)
+
+        accident = threading.Thread(target=lose_it)
+        with cluster.connected() as backend:
+            accident.start()
+            with pytest.raises(UserError, match="no machine offers the resource 'trainer'"):
+                backend.train(toy.config_path, 1)
+        accident.join()
