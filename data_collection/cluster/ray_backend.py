@@ -20,7 +20,8 @@ from trainer.errors import UserError
 
 try:
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray._raylet import GcsClient  # type: ignore[attr-defined] - a compiled module
+    from ray.exceptions import AuthenticationError, RayError, RayTaskError
 except ImportError as error:
     raise UserError(f"--backend ray needs Ray ({error}): pip install '.[cluster]'") from error
 
@@ -28,6 +29,7 @@ from data_collection.cluster.actors import NAMESPACE
 from data_collection.cluster.ray_pool import RayPool
 
 _LOOK_EVERY_S = 2.0
+_ANSWER_WITHIN_S = 5.0
 _MISSED = 5
 """Looks at the head that may fail one after the other."""
 
@@ -87,9 +89,12 @@ def _end_without_head(address: str) -> None:
     """End this process when the cluster's head does not answer any more.
 
     Ray would do so itself, a minute later and without saying what to do; until then its calls
-    neither return nor can be interrupted. Nothing is lost: the next start goes on.
+    neither return nor can be interrupted. A head that was started again in the meantime is another
+    one, and Ray's calls wait for the old one without end. Nothing is lost: the next start goes on.
     """
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    there = ray.get_runtime_context().gcs_address
+    host, _, port = there.rpartition(":")
+    head = GcsClient(address=there)
     missed = 0
     while missed < _MISSED:
         time.sleep(_LOOK_EVERY_S)
@@ -97,8 +102,11 @@ def _end_without_head(address: str) -> None:
             return
         try:
             socket.create_connection((host, int(port)), timeout=_LOOK_EVERY_S).close()
+            head.check_alive([], timeout=_ANSWER_WITHIN_S)
             missed = 0
-        except OSError:
+        except AuthenticationError:
+            break
+        except (OSError, RayError):
             missed += 1
     sys.stderr.write(
         f"error: the head of the cluster at {address} is lost; start it again, then the same "

@@ -8,12 +8,13 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
-from data_collection.cluster.actors import start_named, text_of
+from data_collection.cluster.actors import start_named
 from data_collection.cluster.messages import JobMessage, RoundOrder, from_report, parse
 from data_collection.cluster.news import Beat, QueueNews
 from data_collection.cluster.progress import Progress
@@ -35,6 +36,8 @@ _NEWS_WAIT_S = 0.5
 _CLOSE_WITHIN_S = 5.0
 _COPY_WAIT_S = 0.05
 """Between looks at copies that are under way."""
+_RESTART_WITHIN_S = 30.0
+"""Of the queue, when it has died; while it does, calls wait."""
 _NAME_FREE_WITHIN_S = 60.0
 """A runner that was killed keeps its queue's name until the cluster has noticed."""
 
@@ -100,7 +103,10 @@ class RayPool(RoundPool):
         """Wait for news, mend what they tell of, and return the outcomes that are complete."""
         wait_s = min(most_s, _COPY_WAIT_S if self._copies else _NEWS_WAIT_S)
         sent = {job.id: job for job in self._unsent if job.id in self._jobs}
+        begin = time.monotonic()
         news = self._exchange(list(sent.values()), wait_s)
+        # After a pause of the queue, all nodes seem to have been silent.
+        paused = time.monotonic() - begin > wait_s + self._config.cluster.heartbeat_timeout_s / 2
         self._unsent = []
         if news.generation != self._generation:
             _log.warning("the queue was lost: its jobs are put into a new one")
@@ -111,7 +117,7 @@ class RayPool(RoundPool):
         for name, report in news.reports:
             done += self._hear(name, report)
         done += self._arrived()
-        for lost in self._nodes.look_after(news.nodes):
+        for lost in [] if paused else self._nodes.look_after(news.nodes):
             beat = news.nodes[lost.name].beat if lost.name in news.nodes else Beat()
             done += self._mourn(lost, beat.playing)
         for name, strange in news.nodes.items():
@@ -124,7 +130,17 @@ class RayPool(RoundPool):
     def _exchange(self, jobs: Sequence[RolloutJob], wait_s: float) -> QueueNews:
         """Put jobs into the queue, and return what it knows, for which one may have to wait."""
         texts = [JobMessage.of(job).model_dump_json() for job in jobs]
-        return parse(QueueNews, text_of(self._queue.news.remote(texts, wait_s)))
+        return parse(QueueNews, cast(str, self._answer(self._queue.news.remote(texts, wait_s))))
+
+    def _answer(self, reference: ray.ObjectRef) -> object:
+        """Wait for the queue's answer; if it hangs it is started again, and then gives one."""
+        limit_s = self._config.cluster.heartbeat_timeout_s + _RESTART_WITHIN_S
+        while True:
+            try:
+                return ray.get(reference, timeout=limit_s)
+            except GetTimeoutError:
+                _log.warning("the queue was silent for %g s: it is started again", limit_s)
+                ray.kill(self._queue, no_restart=False)
 
     def _hear(self, name: str, report: str) -> list[Outcome]:
         """Return the outcomes that follow from a node's report at once."""
@@ -179,7 +195,7 @@ class RayPool(RoundPool):
 
     def _release(self, name: str) -> Sequence[RolloutJob]:
         """Return the jobs that a node had, which the queue then forgets."""
-        texts: list[str] = ray.get(self._queue.release.remote(name))
+        texts = cast(list[str], self._answer(self._queue.release.remote(name)))
         jobs = [parse(JobMessage, text).to_job() for text in texts]
         return [job for job in jobs if self._is_missing(job)]
 

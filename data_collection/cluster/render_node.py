@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError
 
 from data_collection.cluster.actors import find
 from data_collection.cluster.messages import RoundOrder, loaded_of, parse, to_report
@@ -147,7 +147,7 @@ class RemoteGenerator(Generator):
             answer = self._nodes[which].render.remote(packed)
             try:
                 return cast(bytes, ray.get(answer, timeout=self._timeout_s))
-            except (RayActorError, GetTimeoutError) as error:
+            except (RayActorError, ObjectLostError, GetTimeoutError) as error:
                 _log.debug("a render node does not answer: %s", error)
                 self._left_alone_until[which] = time.monotonic() + _LEFT_ALONE_S
         return None

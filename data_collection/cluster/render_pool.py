@@ -44,6 +44,8 @@ class RenderNodes:
         self.news: dict[str, RenderNews] = {}
         """What each node has done."""
         self._nodes: dict[str, ActorHandle] = {}
+        self._others = 0
+        """Units that other runners have."""
         self._asked: dict[str, tuple[ray.ObjectRef, float]] = {}
         self._lost: set[str] = set()
 
@@ -57,7 +59,9 @@ class RenderNodes:
             UserError: The generator cannot be built.
         """
         queue, gpus = self._cluster.teacher_queue_name, self._cluster.render.gpus
-        for i in range(_room() if self._wanted else 0):
+        room = _room() if self._wanted else 0
+        self._others = _offered() - room
+        for i in range(room):
             name = f"{queue}_{RENDERER}_{i}"
             self._nodes[name] = start_named(RenderNode, name, order, resource=RENDERER, gpus=gpus)
         self._wait_until_ready()
@@ -91,13 +95,17 @@ class RenderNodes:
             node.ready.remote(): name for name, node in self._nodes.items()
         }
         deadline = time.monotonic() + self._cluster.start_timeout_s
+        told = time.monotonic()
         while answers and time.monotonic() < deadline:
             for answer in ray.wait(list(answers), timeout=_LOOK_S)[0]:
                 self._welcome(answers.pop(answer), answer)
             # Those of a lost machine are counted as room until the cluster has noticed.
-            while answers and len(self._nodes) > _offered():
+            while answers and len(self._nodes) > _offered() - self._others:
                 _, name = answers.popitem()
                 self._leave_out(name, "there is no machine for it any more")
+            if time.monotonic() - told > self._cluster.report_every_s:
+                told = time.monotonic()
+                _log.info("waiting for render nodes: %s", ", ".join(answers.values()))
         for name in answers.values():
             self._leave_out(name, f"{self._cluster.start_timeout_s:g} s went by (start_timeout_s)")
 

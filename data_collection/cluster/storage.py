@@ -35,6 +35,8 @@ _SSH = {"sftp", "ssh"}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PAUSES_S = (0.2, 1.0, 4.0)
 """Between attempts at what a shaky network makes fail."""
+_SSH_SILENT_S = 60.0
+"""After so long without a byte of an SSH server its connection counts as broken: it might hang."""
 
 
 class DamagedError(DataError):
@@ -136,11 +138,15 @@ class Storage:
     def _connect(self) -> fsspec.AbstractFileSystem:
         kind = fsspec.get_filesystem_class(self._protocol)
         options = kind._get_kwargs_from_urls(self.url)
-        if self._protocol in _SSH:
-            from data_collection.cluster.known_hosts import KnownHostsPolicy
+        if self._protocol not in _SSH:
+            return fsspec.filesystem(self._protocol, skip_instance_cache=True, **options)
+        from data_collection.cluster.known_hosts import KnownHostsPolicy
 
-            options["host_key_policy"] = KnownHostsPolicy()
-        return fsspec.filesystem(self._protocol, skip_instance_cache=True, **options)
+        options |= {"host_key_policy": KnownHostsPolicy()}
+        options |= {"timeout": _SSH_SILENT_S, "channel_timeout": _SSH_SILENT_S}
+        files = fsspec.filesystem(self._protocol, skip_instance_cache=True, **options)
+        files.ftp.get_channel().settimeout(_SSH_SILENT_S)
+        return files
 
     def _persistently(self, doing: str, action: Callable[[], T]) -> T:
         """Return what the action returns, after a few attempts if need be."""

@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ray
 from ray.actor import ActorHandle
@@ -39,8 +39,9 @@ class _Node:
     """Ends with the node."""
     attempt: int
     """At having nodes that get ready; those that were hired together are one."""
+    hired: float = field(default_factory=time.monotonic)
     heard: float | None = None
-    """When that was first the case."""
+    """When it was first heard of."""
     unknown: float | None = None
     """Since when the queue, a new one, has not heard of it."""
     machine: str = ""
@@ -147,7 +148,10 @@ class TeacherNodes:
                 ray.kill(node.actor)
                 del self._nodes[name]
                 told = (by_itself and node.ready) or node.broke_down
-                excused = told or self._is_excused(name, node, reason or "")
+                unheard = node.heard is None and not (died or by_itself)
+                if unheard:
+                    _log.info("%s was %s: another one takes its place", name, reason)
+                excused = told or unheard or self._is_excused(name, node, reason or "")
                 lost.append(
                     Lost(name, reason or "it has ended without a word", node.ready, excused)
                 )
@@ -191,8 +195,10 @@ class TeacherNodes:
     def _hangs(self, node: _Node, news: TeacherNews | None) -> str | None:
         """Return how a node hangs, None when it does not."""
         cluster, now = self._config.cluster, time.monotonic()
-        if node.heard is None:
-            return None  # it waits for room
+        if node.heard is None:  # it waits for room, or hangs before it can say a word
+            if now - node.hired > cluster.start_timeout_s:
+                return f"not heard of for {cluster.start_timeout_s:g} s (start_timeout_s)"
+            return None
         silent_s = news.silent_s if news else now - (node.unknown or now)
         if silent_s > cluster.heartbeat_timeout_s:
             return f"a node was silent for {cluster.heartbeat_timeout_s:g} s (heartbeat_timeout_s)"

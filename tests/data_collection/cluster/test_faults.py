@@ -151,7 +151,9 @@ def test_a_runner_does_not_wait_for_a_render_node_on_a_lost_machine(torn_cluster
 
 
 @pytest.mark.slow
-def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tmp_path):
+@pytest.mark.parametrize("back", [False, True])
+def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tmp_path, back):
+    """Also when it is back before the runner could notice."""
     path = write_round(
         tmp_path,
         episodes=40,
@@ -165,17 +167,33 @@ def test_a_lost_head_ends_the_runner_and_the_next_start_goes_on(torn_cluster, tm
     wait_until(manifest.exists)
     for machine in list(torn_cluster.machines):
         torn_cluster.crash(machine)
+    if back:
+        torn_cluster.head(teachers=2, renderers=0)
     output, _ = runner.communicate(timeout=120)
     assert runner.returncode == 2, output
     assert "the head of the cluster" in output
     assert "start it again, then the same command" in output
     before = set(contents(manifest.parent))
     assert 0 < len(before) < 40
-    torn_cluster.head(teachers=2, renderers=0)
+    if not back:
+        torn_cluster.head(teachers=2, renderers=0)
     code, output = torn_cluster.run(*command)
     assert code == 0, output
     whole = collect_round(load_config(path, CollectConfig, ["save_dir=whole"]))
     assert (manifest.parent / "round.json").read_bytes() == (whole / "round.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_head_that_hangs_ends_the_runner(torn_cluster, tmp_path):
+    path = write_generated(tmp_path, {"type": "plain", "params": {"pause_s": 0.5}}, episodes=200)
+    runner = torn_cluster.start(*COLLECT, "--collect_config", str(path))
+    wait_until((tmp_path / "rounds" / "round_000" / "manifest.jsonl").exists)
+    (gcs,) = torn_cluster.processes("gcs_server")
+    gcs.suspend()
+    output, _ = runner.communicate(timeout=120)
+    gcs.resume()
+    assert runner.returncode == 2, output
+    assert "the head of the cluster" in output
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -172,22 +173,64 @@ def test_a_full_disk_ends_the_round_which_goes_on_when_there_is_room(backend, tm
     assert contents(folder) == contents(collect(path, save_dir="here", environment={"type": "toy"}))
 
 
-def test_the_queue_may_be_lost(backend, cluster, tmp_path, caplog):
-    toy = {"type": "toy", "params": {"pause_s": 0.05}}
-    path = write_round(tmp_path, environment=toy, episodes=20, keep_failures=True, workers=2)
-    manifest = tmp_path / "rounds" / "round_000" / "manifest.jsonl"
+def collect_while(backend, path: Path, strike) -> Path:
+    """Collect a round, and call ``strike`` when it has its first episode."""
+    manifest = path.parents[4] / "rounds" / "round_000" / "manifest.jsonl"
 
-    def kill() -> None:
+    def wait_and_strike() -> None:
         wait_until(lambda: manifest.exists() and manifest.stat().st_size)
-        cluster.wait_for("ray::TeacherQueue").kill()
+        strike()
 
-    killer = threading.Thread(target=kill)
-    killer.start()
+    striking = threading.Thread(target=wait_and_strike)
+    striking.start()
     folder = collect(path, backend)
-    killer.join()
+    striking.join()
+    return folder
+
+
+def write_slow_round(tmp_path: Path, **changes) -> Path:
+    toy = {"type": "toy", "params": {"pause_s": 0.05}}
+    settings = {"episodes": 20, "keep_failures": True, "workers": 2} | changes
+    return write_round(tmp_path, environment=toy, **settings)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_queue_may_die_or_hang(backend, cluster, tmp_path, caplog, monkeypatch, number):
+    if number == signal.SIGSTOP:
+        monkeypatch.setattr("data_collection.cluster.ray_pool._RESTART_WITHIN_S", 12.0)
+    path = write_slow_round(tmp_path, cluster=QUICK)
+    queue = "ray::TeacherQueue"
+    folder = collect_while(backend, path, lambda: cluster.wait_for(queue).send_signal(number))
     assert "the queue was lost" in caplog.text
+    assert ("the queue was silent for 15 s" in caplog.text) == (number == signal.SIGSTOP)
     assert len(contents(folder)) == 20
     assert contents(folder) == contents(collect(path, save_dir="here"))
+
+
+def test_a_pause_of_the_queue_is_no_nodes_fault(backend, cluster, tmp_path, caplog):
+    """Neither are nodes taken for dead, nor jobs for broken, though all were silent for long."""
+
+    def pause() -> None:
+        queue = cluster.wait_for("ray::TeacherQueue")
+        queue.suspend()
+        time.sleep(2 * QUICK["heartbeat_timeout_s"])
+        queue.resume()
+
+    path = write_slow_round(tmp_path, cluster=QUICK, max_retries=0)
+    folder = collect_while(backend, path, pause)
+    assert "was silent" not in caplog.text
+    assert len(contents(folder)) == 20
+
+
+@pytest.mark.slow
+def test_a_node_that_stops_before_it_says_a_word_is_replaced(backend, cluster, tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = write_slow_round(tmp_path, workers=1, cluster=QUICK | {"start_timeout_s": 20.0})
+    stopping = threading.Thread(target=lambda: cluster.wait_for("ray::TeacherNode").suspend())
+    stopping.start()
+    assert len(contents(collect(path, backend))) == 20
+    stopping.join()
+    assert "teacher_0 was not heard of for 20 s (start_timeout_s)" in caplog.text
 
 
 def test_training_on_a_trainer_node_that_dies_gives_the_weights_of_training_here(

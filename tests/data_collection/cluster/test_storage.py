@@ -1,4 +1,7 @@
+import multiprocessing
+import os
 import shutil
+import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -229,6 +232,20 @@ def test_a_server_that_is_gone_is_an_error_after_a_few_attempts(tmp_path, monkey
     monkeypatch.setattr("data_collection.cluster.storage._PAUSES_S", (0.0,))
     with pytest.raises(DataError, match="check the address, the credentials"):
         Storage("sftp://me@127.0.0.1:1/rounds").put(source, "a.h5")
+
+
+def test_a_server_that_hangs_is_an_error_after_a_few_attempts(tmp_path, monkeypatch, source):
+    monkeypatch.setattr("data_collection.cluster.storage._PAUSES_S", (0.0,))
+    monkeypatch.setattr("data_collection.cluster.storage._SSH_SILENT_S", 1.0)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "store").mkdir()
+    with sftp_server(tmp_path / "store", tmp_path / "home") as url:
+        storage = Storage(url)
+        storage.put(source, "a.h5")
+        (server,) = multiprocessing.active_children()
+        os.kill(server.pid, signal.SIGSTOP)
+        with pytest.raises(DataError, match=r"writing b\.h5 failed: .* check the address"):
+            storage.put(source, "b.h5")
 
 
 @pytest.fixture
