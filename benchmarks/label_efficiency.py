@@ -31,6 +31,8 @@ DEMONSTRATED = 3000
 """Labels of DAgger's first round: a student that is lost most of the time visits little of use."""
 ROUNDS = (3500, 3500)
 """Labels of its further rounds."""
+QUICK_BUDGETS = (1000, 1400)
+"""Of a check: with fewer, one episode more would pass a budget by far."""
 STEPS = 9000
 """Gradient steps of every training, whatever the number of labels: 10,000 labels want them all."""
 DISTURBANCE = {"noise": 0.3, "push": 1.0, "push_every": 40, "push_steps": 5}
@@ -88,8 +90,8 @@ def points(trial: Trial, summary: dict[str, object], score: str) -> Iterator[Poi
 def meta_world_trials(seeds: int, quick: bool) -> Iterator[Trial]:
     """Yield the trials on Meta-World: cloning at each further budget, DAgger that passes them."""
     config = config_of("peg_insert_side", "exp2")
-    first, rounds = (200, [200]) if quick else (DEMONSTRATED, ROUNDS)
-    budgets = (200, 400) if quick else BUDGETS
+    first, rounds = (QUICK_BUDGETS[0], [400]) if quick else (DEMONSTRATED, ROUNDS)
+    budgets = QUICK_BUDGETS if quick else BUDGETS
     quickly = {"train.set": {"train.steps": 20, "train.save_every": 20}, "evaluation.episodes": 4}
     chosen = list(TASKS.items())[: 1 if quick else None]
     for seed, (task, params) in itertools.product(range(seeds), chosen):
@@ -254,7 +256,7 @@ def main(arguments: Sequence[str]) -> None:
     if args.study == "course":
         rows = needed_rows(found)
     else:
-        rows = budget_rows(found, (200, 400) if args.quick else BUDGETS)
+        rows = budget_rows(found, QUICK_BUDGETS if args.quick else BUDGETS)
     report(rows, versions("torch", "mujoco", "metaworld", "gymnasium"), args.json)
     if args.plot:
         plot(found, args.plot, score)

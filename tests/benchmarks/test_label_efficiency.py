@@ -81,7 +81,7 @@ def test_the_study_runs_and_draws(results, tmp_path):
     plot = tmp_path / "plot.png"
     work = ["--work", str(tmp_path / "work"), "--plot", str(plot)]
     rows = results("label_efficiency.py", "meta_world", "--jobs", "1", *work)
-    assert list(rows) == ["peg-insert-side, 200 labels", "peg-insert-side, 400 labels"]
+    assert list(rows) == ["peg-insert-side, 1000 labels", "peg-insert-side, 1400 labels"]
     assert all(0 <= row["DAgger"] <= 1 for row in rows.values())
     assert plot.stat().st_size > 10_000
 
