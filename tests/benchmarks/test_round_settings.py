@@ -4,7 +4,7 @@ import pytest
 @pytest.mark.slow
 def test_each_setting_has_a_row_with_its_success_after_every_round(results, tmp_path):
     work = ["--jobs", "1", "--work", str(tmp_path)]
-    (rounds, row), *others = results("round_settings.py", "--only", "4 rounds", *work).items()
+    (rounds, row), *others = results("round_settings.py", "--only", "4 rounds of 50", *work).items()
     assert (rounds, others) == ("4 rounds of 50", [])
     assert len(row["by round"].split()) == 5  # cloning is the first
     assert row["seeds"] == 1
