@@ -107,24 +107,34 @@ class RayPool(RoundPool):
         news = self._exchange(list(sent.values()), wait_s)
         # After a pause of the queue, all nodes seem to have been silent.
         paused = time.monotonic() - begin > wait_s + self._config.cluster.heartbeat_timeout_s / 2
-        self._unsent = []
-        if news.generation != self._generation:
-            _log.warning("the queue was lost: its jobs are put into a new one")
-            self._generation = news.generation
-            missing = [job for job in self._jobs.values() if self._is_missing(job)]
-            self._unsent = [job for job in missing if job.id not in sent]
+        self._unsent = self._lost_with_queue(news.generation, sent)
         done: list[Outcome] = []
         for name, report in news.reports:
             done += self._hear(name, report)
         done += self._arrived()
-        for lost in [] if paused else self._nodes.look_after(news.nodes):
+        if not paused:
+            done += self._look_after_nodes(news)
+        self._renderers.watch()
+        self._progress.report(news.nodes, self._renderers.news, len(self._jobs))
+        return done
+
+    def _lost_with_queue(self, generation: str, sent: Collection[str]) -> list[RolloutJob]:
+        """Return the jobs that only the queue's last generation knew, if this is a new one."""
+        if generation == self._generation:
+            return []
+        _log.warning("the queue was lost: its jobs are put into a new one")
+        self._generation = generation
+        return [job for job in self._jobs.values() if self._is_missing(job) and job.id not in sent]
+
+    def _look_after_nodes(self, news: QueueNews) -> list[Outcome]:
+        """Have lost nodes replaced, and return the outcomes of jobs that are given up with them."""
+        done: list[Outcome] = []
+        for lost in self._nodes.look_after(news.nodes):
             beat = news.nodes[lost.name].beat if lost.name in news.nodes else Beat()
             done += self._mourn(lost, beat.playing)
         for name, strange in news.nodes.items():
             if name not in self._nodes and strange.jobs:  # it was let go, and still takes jobs
                 self._unsent += self._release(name)
-        self._renderers.watch()
-        self._progress.report(news.nodes, self._renderers.news, len(self._jobs))
         return done
 
     def _exchange(self, jobs: Sequence[RolloutJob], wait_s: float) -> QueueNews:

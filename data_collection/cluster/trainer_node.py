@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -21,7 +22,8 @@ from data_collection.cluster.messages import parse, parse_any
 from data_collection.cluster.processes import end_with_parent
 from trainer.build import load_experiment
 from trainer.checkpoint import newest_checkpoint, open_checkpoint
-from trainer.errors import UserError
+from trainer.errors import ConfigError, UserError
+from trainer.files import locked_folder
 from trainer.schema import Strict
 
 _log = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ TRAINER = "trainer"
 _METRICS = "metrics.jsonl"
 _THREADS = "OMP_NUM_THREADS"
 _ATTEMPTS = 3
+_REPORT_EVERY_S = 30.0
+_FREE_WITHIN_S = 300.0
+_LOOK_EVERY_S = 0.5
 
 
 class TrainingOrder(Strict):
@@ -85,6 +90,10 @@ class TrainerNode:
         except UserError as error:
             yield DoneNews(exit_code=2, problem=str(error)).model_dump_json()
             return
+        if not _is_free(save_dir):  # a node that died leaves a trainer that saves, and ends
+            text = f"another process trains in {save_dir}: waiting {_FREE_WITHIN_S:g} s at most"
+            yield LineNews(text=text).model_dump_json()
+            _wait_until_free(save_dir)
         metrics = _Tail(save_dir / _METRICS)
         with _started(job) as process:
             for line in process.stdout or ():
@@ -108,6 +117,21 @@ def _save_dir(config: Path) -> Path:
         )
     loaded = load_experiment(config, [])
     return loaded.root / Path(loaded.config.train.save_dir).expanduser()
+
+
+def _is_free(save_dir: Path) -> bool:
+    try:
+        with locked_folder(save_dir, ""):
+            return True
+    except ConfigError:
+        return False
+
+
+def _wait_until_free(save_dir: Path) -> None:
+    """Wait for a process that trains there; one that takes too long, the trainer tells about."""
+    deadline = time.monotonic() + _FREE_WITHIN_S
+    while not _is_free(save_dir) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _started(job: TrainingOrder) -> subprocess.Popen[str]:
@@ -159,6 +183,7 @@ def train_on_cluster(config: Path, ranks: int) -> None:
         # Looked up each time: a node that no machine can hold would be waited for without end.
         node = start_node(TrainerNode, TRAINER, gpus=min(ranks, _gpus_of_trainer()))
         try:
+            _wait_until_there(node)
             done = _follow(node, order)
         except RayActorError as error:
             _log.warning("the trainer node is lost (attempt %d): %s", attempt + 1, error)
@@ -179,6 +204,14 @@ def _gpus_of_trainer() -> int:
         f"the cluster has no trainer node: no machine offers the resource {TRAINER!r}; start one "
         "on this machine with python -m data_collection.cluster.launch --trainer"
     )
+
+
+def _wait_until_there(node: ActorHandle) -> None:
+    """Wait for a node for which there may be no room yet, and say so every so often."""
+    there = node.__ray_ready__.remote()
+    while not ray.wait([there], timeout=_REPORT_EVERY_S)[0]:
+        _gpus_of_trainer()  # there is no trainer's machine any more: raises
+        _log.info("waiting for the trainer node: another runner uses it, or its machine is silent")
 
 
 def _follow(node: ActorHandle, order: TrainingOrder) -> DoneNews:

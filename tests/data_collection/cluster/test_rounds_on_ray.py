@@ -18,6 +18,7 @@ from tests.support.toy_round import contents, write_round
 from trainer.checkpoint import newest_checkpoint
 from trainer.config import load_config
 from trainer.errors import ConfigError, DataError, UserError
+from trainer.files import locked_folder
 
 pytestmark = [needs_ray, pytest.mark.xdist_group("ray")]
 
@@ -248,6 +249,50 @@ def test_training_on_a_trainer_node_that_dies_gives_the_weights_of_training_here
     here = newest_checkpoint(tmp_path / "here")
     assert (there.epoch, there.weights_sha256) == (3, here.weights_sha256)
     assert "trainer: step 1, train/loss " in caplog.text
+
+
+@pytest.mark.slow
+def test_training_waits_for_the_trainer_node_and_for_whoever_trains_there(
+    backend, tmp_path, caplog, monkeypatch
+):
+    import ray
+
+    from data_collection.cluster import trainer_node
+    from data_collection.cluster.actors import start_node
+
+    def make_way() -> None:
+        try:
+            wait_until(lambda: said[0] in caplog.text)
+            ray.kill(other)
+            wait_until(lambda: said[1] in caplog.text)
+        finally:  # or training would wait without end
+            ray.kill(other)
+            over.set()
+
+    def train_there() -> None:
+        with locked_folder(toy.save_dir, "unused"):
+            locked.set()
+            over.wait()
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(trainer_node, "_REPORT_EVERY_S", 1.0)
+    toy = make_toy(tmp_path)
+    said = [
+        "waiting for the trainer node: another runner uses it",
+        f"trainer: another process trains in {toy.save_dir}: waiting 300 s at most",
+    ]
+    locked, over = threading.Event(), threading.Event()
+    other = start_node(trainer_node.TrainerNode, trainer_node.TRAINER)
+    ray.get(other.__ray_ready__.remote())
+    threads = [threading.Thread(target=each) for each in (train_there, make_way)]
+    for thread in threads:
+        thread.start()
+    locked.wait()
+    backend.train(toy.config_path, 1)
+    for thread in threads:
+        thread.join()
+    assert all(text in caplog.text for text in said)
+    assert newest_checkpoint(toy.save_dir).epoch == 3
 
 
 @pytest.mark.slow
