@@ -78,20 +78,32 @@ def _described(shipped: Shipped) -> Iterator[str]:
 
 def _parameter(name: str, hint: object, default: object, *, required: bool) -> Iterator[str]:
     """Yield the line about a parameter; of one with keys of its own, a line for each key."""
+    prefix, section = _section(name, hint) or ("", None)
+    if section is not hint:
+        written = "required" if required else f"default {_plain(default)}"
+        yield f"    {name}: {type_text(hint)}, {written}"
+    elif required:
+        yield f"    {name}: required"
+    for key, field in section.model_fields.items() if section else ():
+        given = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            given = getattr(default, key)
+        bounded = Annotated[field.annotation, *field.metadata] if field.metadata else None
+        annotation = bounded or field.annotation
+        missing = given is PydanticUndefined
+        yield from _parameter(f"{prefix}.{key}", annotation, given, required=missing)
+
+
+def _section(name: str, hint: object) -> tuple[str, type[BaseModel]] | None:
+    """Return what a parameter's own keys begin with, and the model that they are those of."""
     if isinstance(hint, type) and issubclass(hint, BaseModel):
-        if required:
-            yield f"    {name}: required"
-        for key, field in hint.model_fields.items():
-            given = field.get_default(call_default_factory=True)
-            if isinstance(default, BaseModel):
-                given = getattr(default, key)
-            bounded = Annotated[field.annotation, *field.metadata] if field.metadata else None
-            annotation = bounded or field.annotation
-            missing = given is PydanticUndefined
-            yield from _parameter(f"{name}.{key}", annotation, given, required=missing)
-        return
-    written = "required" if required else f"default {_plain(default)}"
-    yield f"    {name}: {type_text(hint)}, {written}"
+        return name, hint
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is dict:
+        return _section(f"{name}.<name>", arguments[1])
+    if origin in (Union, UnionType):
+        return next(filter(None, (_section(name, each) for each in arguments)), None)
+    return None
 
 
 def type_text(hint: object) -> str:

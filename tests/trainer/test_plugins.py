@@ -51,6 +51,13 @@ def test_a_parameter_with_keys_of_its_own_has_a_line_for_each(capsys):
     assert "    flow.num_steps: int > 0, default 10\n" in text
 
 
+def test_so_has_one_that_may_be_left_out_and_one_with_names_that_the_user_gives(capsys):
+    text = printed(capsys, "environments", "meta_world")
+    assert "    disturbance: DisturbanceConfig | null, default null\n" in text
+    assert "    disturbance.push_every: int > 0, default 40\n" in text
+    assert "    cameras.<name>.depth: bool, default false\n" in text
+
+
 def test_a_kind_lists_all_of_its_plugins(capsys):
     text = printed(capsys, "losses")
     assert [line.split()[0] for line in text.splitlines() if "  (" in line and line[0] != " "] == [
