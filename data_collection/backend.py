@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from data_collection.workers import WorkerPool
 from trainer.config import Loaded
 from trainer.errors import ConfigError, UserError
 from trainer.rollout import RolloutJob
+
+_log = logging.getLogger(__name__)
 
 
 class Pool(Protocol):
@@ -90,8 +93,12 @@ class LocalBackend(Backend):
 
         arguments = ["--train_config", str(config)]
         if ranks == 1:
-            code = offline_trainer.main(arguments)
+            code = offline_trainer.main(arguments, more_follows=True)
         else:
+            from data_collection.training_folder import folder_of, free_folder
+
+            for line in free_folder(folder_of(config)):
+                _log.info("%s", line)
             command = torchrun(ranks, arguments)
             with subprocess.Popen(command, preexec_fn=end_with_parent) as process:
                 code = process.wait()

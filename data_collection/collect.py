@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import yaml
-
 from data_collection.backend import (
     Backend,
     LocalBackend,
@@ -30,6 +28,7 @@ from trainer.config import Loaded, config_differences, load_config
 from trainer.errors import ConfigError, DataError
 from trainer.files import locked_folder, write_text_atomically
 from trainer.progress import progress_bar
+from trainer.yaml_file import from_yaml, to_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ def collect_round(
 
 def recorded_checkpoints(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the files that a round's teacher, drivers and student acted from."""
-    recorded = yaml.safe_load((folder / _CONFIG).read_text()).get(_RECORDED) or {}
+    recorded = from_yaml((folder / _CONFIG).read_text()).get(_RECORDED) or {}
     return recorded.get(CHECKPOINTS, {})
 
 
@@ -115,7 +114,8 @@ def _play_and_seal(
         with backend.pool(loaded, folder, students=students) as pool:
             content[_RECORDED] = pool.recorded
             _refuse_other_config(folder, content)
-            writer = RoundWriter(folder, yaml.safe_dump(content, sort_keys=False))
+            begun = folder / _CONFIG  # that says the same, if perhaps in another order
+            writer = RoundWriter(folder, begun.read_text() if begun.exists() else to_yaml(content))
             jobs = map(loaded.config.job, range(loaded.config.attempts))
             seeds = {job.id: job.seed for job in jobs}
             writer.adopt(seeds)

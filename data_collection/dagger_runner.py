@@ -9,12 +9,15 @@ Every step knows from its own output whether it is finished; nothing else is rem
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from data_collection.backend import Backend, add_backend_options, open_backend
+from data_collection.collect import recorded_checkpoints
 from data_collection.dagger.guard import choose_driver, set_aside_if_worse
 from data_collection.dagger.records import RoundRecord, TimedSteps, best_round
 from data_collection.dagger.report import write_report
@@ -30,7 +33,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.cli import run_command
 from trainer.config import Loaded, config_differences, load_config
 from trainer.distributed import choose_device
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError, UserError
 from trainer.evaluation import Evaluation
 from trainer.files import locked_folder, write_text_atomically
 from trainer.registry import environments, load_plugins
@@ -81,17 +84,23 @@ class DaggerRunner:
         records: list[RoundRecord] = []
         for index in range(self.config.n_rounds + 1):
             records.append(self._round(index, records))
-            write_report(self.folder, self.config, teacher, records)
+            # Of finished rounds the newest: what stands there may know of all of them.
+            if index == self.config.n_rounds or not self._record(index + 1).exists():
+                write_report(self.folder, self.config, teacher, records)
         return records
 
+    def _record(self, index: int) -> Path:
+        return self.folder / "rounds" / f"{index:03d}.json"
+
     def _round(self, index: int, earlier: Sequence[RoundRecord]) -> RoundRecord:
-        path = self.folder / "rounds" / f"{index:03d}.json"
+        path = self._record(index)
         if path.exists():
             return RoundRecord.read(path)
         timed = TimedSteps(path.with_name(f".{index:03d}.times.json"))
         driver = choose_driver(self.folder, earlier) if earlier else None
         with timed.step("collect"):
             data = self.steps.collect(index, driver)
+            self._refuse_changed_teacher(data)
         with timed.step("train"):
             checkpoint = self.steps.train(index, driver)
         with timed.step("evaluate"):
@@ -120,10 +129,15 @@ class DaggerRunner:
         if driver is None:
             return None
         saved = load_policy(driver, choose_device("auto"))
-        return {
-            "teacher": root_mean_square(label_errors(saved, self.steps.folder.data(0))),
-            "student": root_mean_square(label_errors(saved, self.steps.folder.data(index))),
-        }
+        states = {"teacher": 0, "student": index}
+        try:
+            return {
+                whose: root_mean_square(label_errors(saved, self.steps.folder.data(number)))
+                for whose, number in states.items()
+            }
+        except DataError as error:  # all rounds together could be trained on, one alone may not
+            _log.warning("round %d: the label error is left out: %s", index, error)
+            return None
 
     def _claim_folder(self) -> None:
         path = self.folder / "config.yaml"
@@ -142,7 +156,8 @@ class DaggerRunner:
 
     def _teacher_figures(self) -> Evaluation:
         if self._teacher_file.exists():
-            return Evaluation.from_json(self._teacher_file.read_text())
+            saved = json.loads(self._teacher_file.read_text())
+            return Evaluation.from_plain(saved.get("figures", saved))
         config = self.config
         environment = build(
             environments,
@@ -153,6 +168,12 @@ class DaggerRunner:
         teacher = build(
             teachers, config.teacher, self.loaded.under("teacher"), {"root": self.loaded.root}
         )
+        if not teacher.memoryless and config.n_rounds and config.phase2.dart_scale is None:
+            raise ConfigError(
+                f"{self.loaded.at('teacher')}: {config.teacher.type} remembers earlier steps, so "
+                "it cannot label what a student does; for a policy_checkpoint use "
+                "execute_horizon: 1"
+            )
         figures = check_teacher(
             teacher,
             environment,
@@ -165,26 +186,50 @@ class DaggerRunner:
         )
         environment.close()
         _log.info("teacher: %s", figures)
-        write_text_atomically(self._teacher_file, figures.to_json())
+        saved = {"checkpoint": teacher.checkpoint, "figures": asdict(figures)}
+        write_text_atomically(self._teacher_file, json.dumps(saved, indent=1) + "\n")
         return figures
+
+    def _refuse_changed_teacher(self, data: Path) -> None:
+        """Raise ConfigError when a round was labelled by another teacher than was looked at."""
+        saved = json.loads(self._teacher_file.read_text())
+        looked_at, acted = saved.get("checkpoint"), recorded_checkpoints(data).get("teacher")
+        if "checkpoint" in saved and looked_at != acted:
+            raise ConfigError(
+                f"{data} was labelled by another teacher (weights {acted}) than the one whose "
+                f"figures are in {self._teacher_file} ({looked_at}): its file has changed in "
+                f"between; put the old one back and delete {data}, or begin anew with --set "
+                "save_dir=…"
+            )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run an experiment, or the lines of a sweep, and return the exit code."""
     args = _parser().parse_args(arguments)
-    # All of them, before the first one takes its hours.
     runs = [
         load_config(args.dagger_config, DaggerConfig, [*args.set, *overrides])
         for overrides in read_sweep(args.sweep, args.index, "save_dir")
     ]
+    failed: list[UserError] = []
     with open_backend(args) as backend:
-        for loaded in runs:
-            _run(loaded, backend)
+        runners = [DaggerRunner(loaded, backend) for loaded in runs]
+        for runner in runners[1:]:  # before the first one, which looks at its own, takes its hours
+            runner.steps.check()
+        for number, runner in enumerate(runners, start=1):
+            try:
+                _run(runner)
+            except UserError as error:
+                failed.append(error)
+                if number < len(runners):
+                    _log.error("run %d of %d: %s", number, len(runners), error)
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        raise UserError("\n".join(map(str, failed)))
     return 0
 
 
-def _run(loaded: Loaded[DaggerConfig], backend: Backend) -> None:
-    runner = DaggerRunner(loaded, backend)
+def _run(runner: DaggerRunner) -> None:
     records = runner.run()
     best = best_round(records)
     sys.stdout.write(

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_collection.episodes import EpisodeError, pack
+from data_collection.episodes import EpisodeError, open_round, pack
 from trainer.cli import run_command
 from trainer.errors import DataError
+from trainer.files import locked_folder
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,8 +27,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("round", type=Path, nargs="+", help="a sealed round's folder")
     args = parser.parse_args(arguments)
     for folder in args.round:
+        taken = f"another process packs {folder}; wait for it"
         try:
-            shards = pack(folder)
+            open_round(folder)  # before a folder that is no round gets a lock
+            with locked_folder(folder, taken):
+                shards = pack(folder)
         except EpisodeError as error:
             raise DataError(str(error)) from error
         sys.stdout.write(f"{folder}: {shards} shard{'s' * (shards != 1)}\n")

@@ -23,6 +23,7 @@ from data_collection.episodes import (
 )
 from trainer.cli import USER_ERROR_EXIT, run_command
 from trainer.errors import DataError
+from trainer.yaml_file import from_yaml
 
 _DIMENSIONS_SHOWN = 12
 _FPS = 20.0
@@ -67,7 +68,7 @@ def _environment(sealed: SealedRound) -> str:
 
 
 def _config(sealed: SealedRound) -> Mapping[str, object]:
-    config = yaml.safe_load(sealed.config_yaml)
+    config = from_yaml(sealed.config_yaml)
     return config if isinstance(config, dict) else {}
 
 

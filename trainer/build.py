@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from trainer.build_checks import (
@@ -57,16 +56,19 @@ from trainer.schema import ComponentSpec, ExperimentConfig
 from trainer.seeding import stream_seed
 from trainer.signature import build, check_spec
 from trainer.weights import load_components
+from trainer.yaml_file import from_yaml
 
 log = logging.getLogger(__name__)
 
 BUILTIN_PLUGINS = ("trainer.loggers.jsonl", "trainer.loggers.tensorboard")
 
-_STATISTICS_DEPEND_ON = (
+_UNITS_DEPEND_ON = (
     ("data", "action_transform"),
     ("normalization", "state"),
     ("normalization", "action"),
+    ("normalization", "std_floor"),
 )
+"""Beside the statistics: what decides in which units a policy learns."""
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -282,9 +284,9 @@ def _warm_start(experiment: Experiment) -> Checkpoint | None:
 
 
 def _check_kept_statistics(experiment: Experiment, start: Checkpoint) -> None:
-    """Raise ConfigError where the statistics of a checkpoint are those of other quantities."""
-    saved = yaml.safe_load(start.read_text(CONFIG))
-    for key in _STATISTICS_DEPEND_ON:
+    """Raise ConfigError where those of a checkpoint would give its weights other units now."""
+    saved = from_yaml(start.read_text(CONFIG))
+    for key in _UNITS_DEPEND_ON:
         before, now = lookup(saved, key), lookup(experiment.resolved, key)
         if before != now:
             raise ConfigError(

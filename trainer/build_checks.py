@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import Sequence
 
 from trainer.config import Experiment
 from trainer.errors import ConfigError, DataError, nearest
 from trainer.evaluation import Evaluation
-from trainer.interfaces import TASK, Dataset, Policy, Scorer
+from trainer.interfaces import TASK, Dataset, Policy, Scorer, TaskAware
 from trainer.planner import executed_steps
 from trainer.registry import UnknownComponentError, policies
 from trainer.schema import ComponentSpec, PlanningConfig
 from trainer.validate import validation_figures
+
+log = logging.getLogger(__name__)
 
 
 def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
@@ -31,16 +34,36 @@ def check_needs(policy: Policy, dataset: Dataset, experiment: Experiment) -> Non
 
 
 def check_tasks(policy: Policy, dataset: Dataset, experiment: Experiment) -> None:
-    """Raise DataError when the data are of several tasks and the policy is not told which."""
-    tasks = dataset.tasks()
-    if len(tasks) < 2 or TASK in policy.needs:
+    """Look at which tasks the data are of, and which of them the policy can tell apart.
+
+    Several tasks of one import are only warned of: their names may say the same in other words.
+
+    Raises:
+        DataError: It does not know one of them, or is not told which of the environments' it is.
+    """
+    at, indices = experiment.at("data", "dataset"), dataset.task_indices().tolist()
+    for name, part in policy.components.items():
+        if isinstance(part, TaskAware) and not set(indices) <= set(range(part.tasks)):
+            raise DataError(
+                f"{at}: the data are of the tasks {', '.join(map(str, indices))}, but {name} knows "
+                f"{part.tasks}, which are 0 to {part.tasks - 1}; give it more, or number the tasks "
+                "anew"
+            )
+    if TASK in policy.needs:
         return
-    found = ", ".join(f"{where} is of {task}" for task, where in tasks.items())
-    raise DataError(
-        f"{experiment.at('data', 'dataset')}: rounds of several tasks: {found}; name those of one "
-        "task, or let the policy know which it is: with the component task_embedding, on rounds "
-        "that record the key task"
-    )
+    if len(tasks := dataset.tasks()) > 1:
+        found = ", ".join(f"{where} is of {task}" for task, where in tasks.items())
+        raise DataError(
+            f"{at}: rounds of several tasks: {found}; name those of one task, or let the policy "
+            "know which it is: with the component task_embedding, on rounds that record the key "
+            "task"
+        )
+    if len(indices) > 1:
+        log.warning(
+            "the data are of the tasks %s, and nothing tells the policy which it is: the component "
+            "task_embedding would, or train on the episodes of one of them",
+            ", ".join(map(str, indices)),
+        )
 
 
 def check_evaluation(

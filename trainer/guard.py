@@ -77,13 +77,25 @@ class GradientGuard:
         else:
             self._record = torch.where(self._record.isfinite().all(), record, self._record)
 
-    def check(self, save_dir: Path) -> None:
+    def check(self, save_dir: Path, loss_scale: float = 1.0) -> None:
         """Raise when a step was not finite; the message points to the checkpoints in ``save_dir``.
+
+        Args:
+            save_dir: The run's folder.
+            loss_scale: What a scaler multiplies the loss by. It halves it with each step that
+                overflows, and begins far above 1: below, nothing finite is left to be found.
 
         Raises:
             TrainingDivergedError: names the step and the components whose gradient went bad first.
         """
         values = self._record.tolist()
+        if loss_scale < 1:
+            raise TrainingDivergedError(
+                f"training diverged by step {int(values[-1])}: its gradients are not finite in "
+                f"fp16 however small the loss is scaled (by {loss_scale:g} now), so no step is "
+                f"taken any more; the newest checkpoint lies in {save_dir}. Train with precision: "
+                "bf16 or fp32, which says where it begins"
+            )
         if all(map(math.isfinite, values)):
             return
         names = [*(name.partition(".")[0] for name in self._parameters), "the loss itself"]

@@ -192,6 +192,12 @@ class Pretrained(ABC):
         return {}
 
 
+class TaskAware(ABC):
+    """A model component that knows so many tasks: those with the indices 0 to ``tasks`` - 1."""
+
+    tasks: int
+
+
 class Scorer(Policy, ABC):
     """A model that scores episodes instead of acting; see ``trainer/score.py``."""
 
@@ -285,6 +291,10 @@ class Dataset(ABC):
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Return the collated batch of these samples, without task embedding or normalisation."""
 
+    def low_dim(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """Return a batch of state, action and padding alone: many samples, without pictures."""
+        return self.__getitems__(indices)
+
     @abstractmethod
     def statistics(self) -> dict[str, FeatureStatistics]:
         """Return the statistics of ``observation.state`` and ``action`` over all samples."""
@@ -315,6 +325,10 @@ class Dataset(ABC):
     def tasks(self) -> Mapping[str, str]:
         """Return the tasks that the data are of, as far as they say so, and where each is named."""
         return {}
+
+    def task_indices(self) -> np.ndarray:
+        """Return the different values of ``task`` among all samples; none without that key."""
+        return np.empty(0, np.int64)
 
     def describe(self) -> str:
         """Return one line for the log: how much data, and where it is cached."""

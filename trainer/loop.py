@@ -185,7 +185,7 @@ class TrainLoop:
         self.scaler.unscale_(self.optimizer.torch)
         self.guard.clip(self.step, loss, scale)
         if self.ranks.device.type == "cpu":
-            self.guard.check(self.save_dir)
+            self.guard.check(self.save_dir, self.scaler.get_scale())
         self.scaler.step(self.optimizer.torch)
         self.scaler.update()
         self.optimizer.torch.zero_grad(set_to_none=True)
@@ -247,7 +247,7 @@ class TrainLoop:
         )
 
     def _report(self, reviewer: Reviewer, bar: tqdm) -> None:
-        self.guard.check(self.save_dir)
+        self.guard.check(self.save_dir, self.scaler.get_scale())
         values = self.meter.read() | {
             "train/learning_rate": self.optimizer.learning_rate,
             "train/gradient_norm": float(self.guard.norm),
@@ -283,7 +283,7 @@ class TrainLoop:
 
     def save(self, name: str, epoch: int, attachments: Sequence[Path] = ()) -> None:
         """Write a checkpoint, into which ``attachments`` move; every rank must call this."""
-        self.guard.check(self.save_dir)
+        self.guard.check(self.save_dir, self.scaler.get_scale())
         training_state = self.state.capture(
             self.step, len(self.run.training_samples), self.run.data_sha256
         )

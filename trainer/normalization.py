@@ -129,7 +129,7 @@ def compute_statistics(
     count, total, squares = 0, np.zeros_like(about), np.zeros_like(about)
     low, high = np.full_like(about, np.inf), np.full_like(about, -np.inf)
     for start in range(0, len(dataset), _CHUNK_OF_SAMPLES):
-        batch = dataset.__getitems__(range(start, min(start + _CHUNK_OF_SAMPLES, len(dataset))))
+        batch = dataset.low_dim(range(start, min(start + _CHUNK_OF_SAMPLES, len(dataset))))
         action = action_transform.forward(batch[ACTION], batch[STATE][:, -1])
         rows = action[~batch[ACTION_IS_PAD]].double().cpu().numpy()
         if count == 0:
@@ -153,7 +153,7 @@ def warn_when_clipped(normalizer: AffineNormalizer, dataset: Dataset) -> None:
     if normalizer.clipped_share(extremes) == 0:
         return
     samples = np.unique(np.linspace(0, len(dataset) - 1, _CHUNK_OF_SAMPLES).astype(np.int64))
-    share = normalizer.clipped_share(dataset.__getitems__(samples)[STATE])
+    share = normalizer.clipped_share(dataset.low_dim(samples)[STATE])
     if share > _CLIPPED_SHARE_WORTH_SAYING:
         log.warning(
             "%.1f %% of the data's state values lie beyond ±%g normalised units and are clipped "

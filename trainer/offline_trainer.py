@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], *, more_follows: bool = False) -> int:
     """Train an experiment, or the lines of a sweep, and return the exit code.
+
+    Args:
+        arguments: Of the command line.
+        more_follows: Whether the caller goes on with other work, from which a signal that comes
+            at the very end of training must keep it.
 
     Raises:
         Interrupted: It was asked to stop, and has saved what it had.
@@ -50,11 +55,13 @@ def main(arguments: Sequence[str]) -> int:
             for experiment in experiments:
                 dry_run(experiment, ranks.device)
         else:
-            _train(experiments, ranks, args.resume)
+            _train(experiments, ranks, args.resume, more_follows=more_follows)
     return 0
 
 
-def _train(experiments: Sequence[Experiment], ranks: Ranks, resume: str) -> None:
+def _train(
+    experiments: Sequence[Experiment], ranks: Ranks, resume: str, *, more_follows: bool
+) -> None:
     """Train one experiment after the other; one that diverges does not keep the next from it."""
     from trainer.guard import TrainingDivergedError, diverging_is_noted
     from trainer.resume import started_run
@@ -73,7 +80,7 @@ def _train(experiments: Sequence[Experiment], ranks: Ranks, resume: str) -> None
             if number < len(experiments):
                 _log.error("run %d of %d: %s", number, len(experiments), error)
             continue
-        if loop.stop_signal and number < len(experiments):
+        if loop.stop_signal and (more_follows or number < len(experiments)):
             raise Interrupted(
                 loop.stop_signal,
                 f"stopped after run {number} of {len(experiments)}; start the same command again "

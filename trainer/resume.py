@@ -20,7 +20,7 @@ from trainer.checkpoint import (
 )
 from trainer.config import Experiment, config_differences, load_config
 from trainer.distributed import Ranks
-from trainer.errors import ConfigError
+from trainer.errors import CheckpointError, ConfigError
 from trainer.files import locked_folder
 from trainer.interfaces import Dataset
 from trainer.loop import TrainLoop
@@ -35,8 +35,6 @@ _MAY_DIFFER = (
     "logging",
     "evaluation",
     "data.num_workers",
-    "train.epochs",
-    "train.steps",
     "train.save_dir",
     "train.log_every",
     "train.checkpoints",
@@ -62,12 +60,13 @@ def started_run(
     Raises:
         ConfigError: the configuration differs from the one the checkpoint was trained with, or
             another process trains in the same folder.
-        CheckpointError: a file of the checkpoint is missing or altered.
+        CheckpointError: a file of the checkpoint is missing or altered, or not all ranks see it.
     """
     save_dir = experiment.root / Path(experiment.config.train.save_dir).expanduser()
     # Locked before it is read: what another process still writes and prunes is nobody's to resume.
-    with _locked(save_dir, ranks):
+    with _locked(save_dir, ranks), _threads(experiment.config.train.threads):
         checkpoint = _checkpoint_to_resume(save_dir, resume)
+        _refuse_different_starts(save_dir, checkpoint, ranks)
         loop = TrainLoop(_ready_run(experiment, ranks, checkpoint, dataset), ranks)
         if checkpoint:
             loop.restore(checkpoint)
@@ -84,8 +83,6 @@ def _ready_run(
     if checkpoint:
         _refuse_differences(experiment, checkpoint)
         statistics = statistics_from_json(checkpoint.read_text(NORMALIZATION))
-    if experiment.config.train.threads:
-        torch.set_num_threads(experiment.config.train.threads)
     run = build_run(experiment, statistics, dataset)
     if checkpoint:
         _refuse_other_components(run, checkpoint)
@@ -127,13 +124,29 @@ def _checkpoint_to_resume(save_dir: Path, resume: str) -> Checkpoint | None:
     return chosen
 
 
+def _refuse_different_starts(save_dir: Path, checkpoint: Checkpoint | None, ranks: Ranks) -> None:
+    """Raise CheckpointError on all ranks when one of them does not see what another one does."""
+    name = int(checkpoint.weights_sha256[:15], 16) + 1 if checkpoint else 0
+    extremes = torch.tensor([name, -name], device=ranks.device)
+    high, low = ranks.all_reduce_max(extremes).tolist()
+    if high != -low:
+        mine = checkpoint.folder if checkpoint else "no checkpoint"
+        raise CheckpointError(
+            f"the ranks would not start from the same checkpoint: rank {ranks.rank} sees {mine}; "
+            f"all machines must share {save_dir}, under the same path"
+        )
+
+
 def _refuse_differences(experiment: Experiment, checkpoint: Checkpoint) -> None:
-    # In step mode save_every says how long an epoch is, hence what epoch_{N} means.
+    saved = load_config(checkpoint.folder / CONFIG, ExperimentConfig)
+    before, now = saved.config.train, experiment.config.train
     may_differ: list[str] = list(_MAY_DIFFER)
-    if experiment.config.train.epochs is not None:
+    # What a length is counted in, and in step mode save_every, say what epoch_{N} means.
+    if (before.epochs is None) == (now.epochs is None):
+        may_differ += ["train.epochs", "train.steps"]
+    if now.epochs is not None:
         may_differ.append("train.save_every")
-    saved = load_config(checkpoint.folder / CONFIG, ExperimentConfig).resolved
-    differences = config_differences(saved, experiment.resolved, may_differ)
+    differences = config_differences(saved.resolved, experiment.resolved, may_differ)
     if differences:
         raise ConfigError(
             f"the configuration is not the one that {checkpoint.folder} was trained with:\n  "
@@ -154,6 +167,19 @@ def _refuse_other_components(run: Run, checkpoint: Checkpoint) -> None:
             + "\nput these values back, or train a new expN with its own model files, or with "
             "--set train.save_dir=…"
         )
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute with so many threads, with torch's own choice for None."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if number is not None:  # the next run of a sweep is to have its own
+            torch.set_num_threads(before)
 
 
 @contextmanager

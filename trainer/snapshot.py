@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict, cast
 
@@ -73,7 +73,8 @@ class TrainedState:
     def restore(self, checkpoint: Checkpoint) -> TrainingState:
         """Take over what ``checkpoint`` holds, and return its training state.
 
-        On another number of ranks the run goes on, but not bit for bit; that is said aloud.
+        On another number of ranks, or another kind of device, the run goes on, but not bit for
+        bit; that is said aloud.
         """
         state = cast(TrainingState, checkpoint.training_state())
         acting = {
@@ -86,16 +87,24 @@ class TrainedState:
             self.average.load(acting)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        if len(state["rng"]) == self.ranks.world_size:
+        if change := self._change_since(state["rng"]):
+            if self.ranks.is_main:
+                log.warning(
+                    "%s: it goes on from the same weights, but not with the same bits", change
+                )
+        else:
             self._set_rng_state(state["rng"][self.ranks.rank])
-        elif self.ranks.is_main:
-            log.warning(
-                "the checkpoint was saved on %d ranks and this run has %d: it goes on from the "
-                "same weights, but not with the same bits",
-                len(state["rng"]),
-                self.ranks.world_size,
-            )
         return state
+
+    def _change_since(self, rng: Sequence[Mapping[str, Tensor]]) -> str | None:
+        """Return what keeps generators of a checkpoint from going on here, None if nothing does."""
+        if len(rng) != self.ranks.world_size:
+            saved_on, now = f"{len(rng)} ranks", str(self.ranks.world_size)
+        elif ("cuda" in rng[0]) != (self.ranks.device.type == "cuda"):
+            saved_on, now = "cuda" if "cuda" in rng[0] else "cpu", self.ranks.device.type
+        else:
+            return None
+        return f"the checkpoint was saved on {saved_on} and this run has {now}"
 
     def _rng_state(self) -> dict[str, Tensor]:
         state = {"torch": torch.get_rng_state(), "noise": self.generator.get_state()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -95,8 +96,17 @@ def parse_yaml(text: str, source: str) -> tuple[object, Marks]:
     return value, builder.marks
 
 
+def from_yaml(text: str) -> Any:  # noqa: ANN401 - whatever was written
+    """Return exactly what ``to_yaml`` was given. For files that this project writes itself.
+
+    Raises:
+        yaml.YAMLError: The text is damaged.
+    """
+    return yaml.load(text, Loader=_CoreLoader)  # noqa: S506 - a SafeLoader
+
+
 def to_yaml(value: Mapping[str, object]) -> str:
-    """Return plain data as text from which ``parse_yaml`` gives back exactly ``value``."""
+    """Return plain data as text from which ``from_yaml`` gives back exactly ``value``."""
     return yaml.dump(dict(value), Dumper=_CoreDumper, sort_keys=False, allow_unicode=True)
 
 

@@ -46,6 +46,7 @@ from trainer.interfaces import (
     EPISODE_INDEX,
     FRAME_INDEX,
     ROUND_INDEX,
+    STATE,
     TASK,
     Batch,
     Dataset,
@@ -154,6 +155,17 @@ class DaggerRounds(Dataset):
         """Return the batch, on the device when the data are cached there, else on the CPU."""
         if not self._sources:
             self.to_device(self._device)
+        return self._gathered(indices, self._sources)
+
+    def low_dim(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """Return the batch without cameras."""
+        if not self._sources:
+            self.to_device(self._device)
+        return self._gathered(indices, {key: self._sources[key] for key in (STATE, ACTION)})
+
+    def _gathered(
+        self, indices: Sequence[int] | np.ndarray, sources: Mapping[str, RowSource]
+    ) -> Batch:
         windows = self._windows
         index = np.asarray(indices, dtype=np.int64)
         frame = windows.frames[index].astype(np.int64)
@@ -165,7 +177,7 @@ class DaggerRounds(Dataset):
         acted = target[:, None] + np.minimum(self._steps, valid - 1)
         batch = {
             key: source.gather(acted if key == ACTION else observed)
-            for key, source in self._sources.items()
+            for key, source in sources.items()
         }
         if TASK in batch:
             batch[TASK] = batch[TASK][:, -1]
@@ -202,6 +214,13 @@ class DaggerRounds(Dataset):
     def tasks(self) -> Mapping[str, str]:
         """Return the tasks of the rounds' environments, each with its first round."""
         return recorded_tasks(self._rounds)
+
+    def task_indices(self) -> np.ndarray:
+        """Return the task indices of the frames with a valid target."""
+        if TASK not in self._rows:
+            return super().task_indices()
+        recorded = np.concatenate([sealed.read_rows(TASK) for sealed in self._rounds])
+        return np.unique(recorded[self._windows.frames])
 
     def describe(self) -> str:
         """Return how much data there is, where it is kept and why, and how long its targets are."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
-
 from components.datasets.blocks import BlockPool
 from components.datasets.decoding import DepthInMetres, JpegFrames
 from components.datasets.fit import is_jpeg
@@ -14,6 +12,7 @@ from data_collection.episodes import SealedRound
 from data_collection.episodes.schema import JPEG_DATA, LABEL_CHUNK
 from trainer.errors import DataError, nearest
 from trainer.interfaces import ACTION, DEPTH_PREFIX, IMAGE_PREFIX, STATE, TASK, Interface
+from trainer.yaml_file import from_yaml
 
 
 def cameras_with_depth(interface: Interface, depth: Sequence[str] | None) -> list[str]:
@@ -61,7 +60,7 @@ def _check_tasks(rounds: Sequence[SealedRound]) -> None:
     """Raise DataError when a number stands for one task here and for another one there."""
     known: dict[int, tuple[str, SealedRound]] = {}
     for sealed in rounds:
-        source = yaml.safe_load(sealed.config_yaml).get("source") or {}
+        source = from_yaml(sealed.config_yaml).get("source") or {}
         for number, text in (source.get("tasks") or {}).items():
             named, first = known.setdefault(number, (text, sealed))
             if named != text:

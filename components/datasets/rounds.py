@@ -21,6 +21,7 @@ from data_collection.episodes import (
 from data_collection.episodes.schema import ACTION, ACTION_VALID, STATE
 from trainer.errors import DataError, MissingDataError
 from trainer.interfaces import FeatureStatistics
+from trainer.yaml_file import from_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def round_config(sealed: SealedRound) -> Mapping[str, object]:
         DataError: It cannot be read.
     """
     try:
-        config = yaml.safe_load(sealed.config_yaml)
+        config = from_yaml(sealed.config_yaml)
     except (EpisodeError, yaml.YAMLError) as error:
         raise DataError(f"{sealed.folder}: its config.yaml cannot be read: {error}") from error
     return config if isinstance(config, dict) else {}

@@ -4,12 +4,12 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from components.models.transformer import learned_positions
-from trainer.interfaces import TASK, Batch
+from trainer.interfaces import TASK, Batch, TaskAware
 from trainer.registry import models
 
 
 @models.register("task_embedding")
-class TaskEmbedding(nn.Module):
+class TaskEmbedding(nn.Module, TaskAware):
     """A learnt token for each task.
 
     Args:

@@ -62,8 +62,8 @@ class DiffusionPolicy(Policy):
             scaled by ``min_max``, none where they are unbounded.
 
     Raises:
-        ConfigError: More ``num_steps`` than half of ``train_steps``, and not all of them;
-            components that do not fit; or diffusers is not installed.
+        ConfigError: A number of ``num_steps`` that would not begin at noise; components that do
+            not fit; or diffusers is not installed.
     """
 
     def __init__(
@@ -79,11 +79,7 @@ class DiffusionPolicy(Policy):
         clip_sample: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
-        # DDIM goes by train_steps // num_steps levels: above a half it would leave out many.
-        if num_steps != train_steps and 2 * num_steps > train_steps:
-            raise ConfigError(
-                f"num_steps: expected {train_steps=} itself, or at most half of it, got {num_steps}"
-            )
+        _check_steps(num_steps, train_steps, timestep_spacing)
         self.observer = Observer(components, interface, others=["action_decoder"])
         self.components = components
         self.loss = loss
@@ -146,6 +142,28 @@ class DiffusionPolicy(Policy):
             action_bha,
             noise_bha,
             timestep_b,  # type: ignore[arg-type] - likewise
+        )
+
+
+def _check_steps(num_steps: int, train_steps: int, spacing: TimestepSpacing) -> None:
+    """Raise ConfigError when DDIM cannot walk from noise to an action in so many steps.
+
+    It goes by ``train_steps // num_steps`` levels. What that leaves over is left out at the top,
+    or, with ``trailing``, put between levels, of which DDIM then knows nothing.
+    """
+
+    def can_walk(steps: int) -> bool:
+        stride, left_over = divmod(train_steps, steps)
+        return left_over <= (stride if spacing == "leading" else 0)
+
+    if num_steps > train_steps or not can_walk(num_steps):
+        possible = [n for n in range(1, train_steps + 1) if can_walk(n)]
+        fewer = [n for n in possible if n < num_steps][-1:]
+        more = [n for n in possible if n > num_steps][:1]
+        raise ConfigError(
+            f"num_steps: with {train_steps} train_steps and timestep_spacing: {spacing}, "
+            f"{num_steps} steps would not take the noise off evenly; "
+            f"{' or '.join(map(str, fewer + more))} would"
         )
 
 

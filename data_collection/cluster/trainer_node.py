@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -20,10 +19,9 @@ from data_collection.backend import torchrun
 from data_collection.cluster.actors import start_node, text_of
 from data_collection.cluster.messages import parse, parse_any
 from data_collection.cluster.processes import end_with_parent
-from trainer.build import load_experiment
+from data_collection.training_folder import folder_of, free_folder
 from trainer.checkpoint import newest_checkpoint, open_checkpoint
-from trainer.errors import ConfigError, UserError
-from trainer.files import locked_folder
+from trainer.errors import UserError
 from trainer.schema import Strict
 
 _log = logging.getLogger(__name__)
@@ -35,8 +33,6 @@ _METRICS = "metrics.jsonl"
 _THREADS = "OMP_NUM_THREADS"
 _ATTEMPTS = 3
 _REPORT_EVERY_S = 30.0
-_FREE_WITHIN_S = 300.0
-_LOOK_EVERY_S = 0.5
 
 
 class TrainingOrder(Strict):
@@ -90,10 +86,8 @@ class TrainerNode:
         except UserError as error:
             yield DoneNews(exit_code=2, problem=str(error)).model_dump_json()
             return
-        if not _is_free(save_dir):  # a node that died leaves a trainer that saves, and ends
-            text = f"another process trains in {save_dir}: waiting {_FREE_WITHIN_S:g} s at most"
-            yield LineNews(text=text).model_dump_json()
-            _wait_until_free(save_dir)
+        for line in free_folder(save_dir):  # a node that died leaves a trainer that saves, and ends
+            yield LineNews(text=line).model_dump_json()
         metrics = _Tail(save_dir / _METRICS)
         with _started(job) as process:
             for line in process.stdout or ():
@@ -115,23 +109,7 @@ def _save_dir(config: Path) -> Path:
             f"{config}: the trainer node does not see this file; start it on the runner's machine, "
             "or share the experiment's folder"
         )
-    loaded = load_experiment(config, [])
-    return loaded.root / Path(loaded.config.train.save_dir).expanduser()
-
-
-def _is_free(save_dir: Path) -> bool:
-    try:
-        with locked_folder(save_dir, ""):
-            return True
-    except ConfigError:
-        return False
-
-
-def _wait_until_free(save_dir: Path) -> None:
-    """Wait for a process that trains there; one that takes too long, the trainer tells about."""
-    deadline = time.monotonic() + _FREE_WITHIN_S
-    while not _is_free(save_dir) and time.monotonic() < deadline:
-        time.sleep(_LOOK_EVERY_S)
+    return folder_of(config)
 
 
 def _started(job: TrainingOrder) -> subprocess.Popen[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from data_collection.dagger.folder import ExperimentFolder
 from data_collection.dagger.schema import DaggerConfig, SourceConfig
 from data_collection.dart import dart_covariance
 from trainer.checkpoint import Checkpoint, resolve_checkpoint
 from trainer.config import ROOT, Loaded
 from trainer.schema import PlanningConfig
+from trainer.yaml_file import from_yaml
 
 
 class CollectYaml:
@@ -100,4 +99,4 @@ class CollectYaml:
             covariance = dart_covariance(student, data, scale)
             noise = {"noise_covariance": covariance, "noise_student": student.weights_sha256}
             self._folder.save_yaml(name, noise)
-        return yaml.safe_load(self._folder.yaml(name).read_text())
+        return from_yaml(self._folder.yaml(name).read_text())

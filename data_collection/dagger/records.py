@@ -87,7 +87,8 @@ class RoundRecord:
             label_error=label_error,
             labelling_seconds=Timing.read(data).labelling_seconds,
             seconds=seconds,
-            gradient_steps=checkpoint.step,
+            # A training that diverged has left the driver as the student: no step counts.
+            gradient_steps=0 if checkpoint == driver else checkpoint.step,
             videos=[str(path.relative_to(folder)) for path in videos],
         )
 

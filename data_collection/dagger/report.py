@@ -195,7 +195,8 @@ def _videos(folder: Path, records: Sequence[RoundRecord], success: bool) -> Iter
     for record in _filmed_rounds(records):
         who = "DAgger" if record.driver else "behaviour cloning"
         yield page.heading(f"Round {record.round}, {who}", 3)
-        yield page.video_grid([_video(folder / name, success) for name in record.videos])
+        there = [folder / name for name in record.videos if (folder / name).exists()]
+        yield page.video_grid([_video(path, success) for path in there])
     if not any(r.videos for r in records):
         yield "<p>None were made: see evaluation.video_every.</p>"
 

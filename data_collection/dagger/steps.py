@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from data_collection.backend import Backend, LocalBackend
 from data_collection.collect import collect_round, recorded_checkpoints
 from data_collection.dagger.collect_yaml import CollectYaml
@@ -15,6 +13,7 @@ from data_collection.dagger.folder import ExperimentFolder
 from data_collection.dagger.guard import clean_student
 from data_collection.dagger.schema import DaggerConfig
 from data_collection.mixing import mixings
+from data_collection.prompts import load_prompts
 from data_collection.schema import CollectConfig
 from trainer.acting import SavedPolicy
 from trainer.build import load_experiment
@@ -29,23 +28,22 @@ from trainer.config import (
     load_component_config,
     load_config,
 )
+from trainer.distributed import choose_device
 from trainer.errors import ConfigError, UserError
 from trainer.evaluate import evaluate
 from trainer.evaluation import Evaluation
 from trainer.guard import DIVERGED
 from trainer.registry import load_plugins
-from trainer.schema import ComponentSpec, EvaluationConfig, RolloutConfig
+from trainer.schema import ComponentSpec, EvaluationConfig, ExperimentConfig, RolloutConfig
 from trainer.signature import check_spec
+from trainer.yaml_file import from_yaml
 
 _log = logging.getLogger(__name__)
-_DIFFERS_BY_ROUND = tuple(
-    f"experiment.{key}"
-    for key in (
-        "train.save_dir",
-        "train.load_dir",
-        "data.dataset.params.rounds",
-        "evaluation.videos",  # trained is the same, whatever is filmed
-    )
+_DIFFERS_BY_ROUND = (
+    "train.save_dir",
+    "train.load_dir",
+    "data.dataset.params.rounds",
+    "evaluation.videos",  # trained is the same, whatever is filmed
 )
 _GENERATED_PLUGIN = "data_collection.envs.generated_images"
 
@@ -74,8 +72,9 @@ class DaggerSteps:
         """Look at what only later steps use, so that they need not stop hours from now.
 
         Raises:
-            ConfigError: A mixing that does not exist, actions that cannot be planned so, or a best
-                checkpoint by figures that these trainings do not have.
+            ConfigError: A mixing that does not exist, actions that cannot be planned so, a best
+                checkpoint by figures that these trainings do not have, prompts that cannot be
+                read, or a device that is not there.
         """
         at, phase2 = self.loaded.under("phase2", "mixing"), self.config.phase2
         check_spec(mixings, phase2.mixing, at, {"round": 1, "root": self.loaded.root})
@@ -84,6 +83,12 @@ class DaggerSteps:
         chunk = experiment.config.interface.chunk
         check_planning(phase2, chunk, self.loaded.at("phase2"))
         check_planning(self.config.evaluation, chunk, self.loaded.at("evaluation"))
+        generated, evaluation = self.config.generated, self.config.evaluation
+        for prompts in (generated.prompts if generated else None, evaluation.prompts):
+            if prompts is not None:
+                load_prompts(self.loaded.root / Path(prompts).expanduser())
+        if isinstance(self.backend, LocalBackend) and self.config.n_rounds:
+            choose_device(phase2.device)
 
     def collect(self, index: int, driver: Checkpoint | None) -> Path:
         """Return the sealed round ``index``, driven by a student, or by teachers without one."""
@@ -126,7 +131,7 @@ class DaggerSteps:
         experiment = self.experiment(settings)
         self._refuse_other_training(experiment)
         tree = {ROOT: str(self.loaded.root), **experiment.resolved}
-        path = self.folder.save_yaml(f"{index:03d}_train", tree)
+        path = self.folder.save_yaml(_train_yaml(index), tree)
         try:
             self.backend.train(path, train.nproc_per_node)
         except UserError:
@@ -182,16 +187,19 @@ class DaggerSteps:
     def _refuse_other_training(self, experiment: Experiment) -> None:
         """Raise ConfigError when the experiment or a component is not the first round's."""
         paths = experiment.config.model.component_config_paths
-        components = {
+        components: dict[str, object] = {
             name: load_component_config(experiment, name, path).config.model_dump(mode="json")
             for name, path in paths.items()
         }
-        now: dict[str, object] = {"experiment": dict(experiment.resolved), "components": components}
-        path = self.folder.yaml("training")
-        if not path.exists():
-            self.folder.save_yaml("training", now)
+        first, parts = self.folder.yaml(_train_yaml(0)), self.folder.yaml("components")
+        if not first.exists() or not parts.exists():
+            self.folder.save_yaml(parts.stem, components)
             return
-        differences = config_differences(yaml.safe_load(path.read_text()), now, _DIFFERS_BY_ROUND)
+        # Read with the schema's defaults: it does not name keys that are newer than itself.
+        saved = load_config(first, ExperimentConfig).resolved
+        differences = config_differences(saved, experiment.resolved, _DIFFERS_BY_ROUND)
+        of_parts = from_yaml(parts.read_text())
+        differences += config_differences({"components": of_parts}, {"components": components})
         if differences:
             lines = "\n  ".join(differences)
             raise ConfigError(
@@ -217,3 +225,7 @@ class DaggerSteps:
         if source == key or key not in self.config.train.set:
             return line
         return ": ".join([self.loaded.at("train", "set"), *(rest or [key])])
+
+
+def _train_yaml(index: int) -> str:
+    return f"{index:03d}_train"

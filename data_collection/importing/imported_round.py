@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from data_collection.episodes import (
     EpisodeAttributes,
@@ -33,6 +32,8 @@ from data_collection.episodes.schema import (
 )
 from trainer.cli import nonnegative
 from trainer.errors import ConfigError, DataError
+from trainer.files import locked_folder
+from trainer.yaml_file import from_yaml, to_yaml
 
 PHASE = "imported"
 
@@ -85,12 +86,15 @@ def import_round(
         episodes: By id; what there is already is not read again.
 
     Raises:
+        ConfigError: Another process imports into ``folder``.
         DataError: ``folder`` holds another round, or an episode is not what the format allows.
     """
-    config_yaml = yaml.safe_dump(config, sort_keys=False)
+    config_yaml = to_yaml(config)
+    taken = f"another process imports into {folder}; wait for it, or choose another --round"
     try:
         if not is_sealed(folder) or (folder / "config.yaml").read_text() != config_yaml:
-            _write(RoundWriter(folder, config_yaml), episodes)
+            with locked_folder(folder, taken):
+                _write(RoundWriter(folder, config_yaml), episodes)
         return open_round(folder)
     except EpisodeError as error:
         raise DataError(str(error)) from error
@@ -111,7 +115,7 @@ def summary(sealed: SealedRound) -> str:
     """Return what an import says at its end; the last line are the options for training."""
     records = sealed.manifest.values()
     successes = sum(record.attributes.success for record in records)
-    config = yaml.safe_load(sealed.config_yaml)
+    config = from_yaml(sealed.config_yaml)
     sizes = {
         "state": config["recorded"]["observations"][STATE][0],
         "action": config["recorded"]["action"],

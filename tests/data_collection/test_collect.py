@@ -147,6 +147,14 @@ def test_a_round_with_another_configuration_is_not_touched(project):
         collect(path, "seed=5")
 
 
+def test_a_round_that_was_begun_goes_on_though_its_keys_stand_in_another_order(project):
+    path = project(episodes=3)
+    folder = collect(path, "environment.params={pause_s: 0.0, kill: null}")
+    (folder / "round.json").unlink()
+    assert collect(path, "environment.params={kill: null, pause_s: 0.0}") == folder
+    assert (folder / "round.json").exists()
+
+
 @pytest.mark.parametrize("who", ["teacher", "drivers[1]"])
 def test_a_round_does_not_go_on_with_another_file_of_whoever_acts(project, tmp_path, who):
     file = tmp_path / "file"

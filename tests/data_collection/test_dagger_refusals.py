@@ -6,14 +6,16 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 from data_collection import dagger_runner
 from data_collection.dagger.schema import DaggerConfig
 from data_collection.dagger.steps import DaggerSteps
-from tests.support.dagger import CONFIG, SETTINGS, arguments
+from tests.support.dagger import CONFIG, PLUGINS, SETTINGS, arguments
 from tests.support.full_disk import files_end_at
 from trainer import checkpoint, evaluate, guard, loop
+from trainer.checkpoint import resolve_checkpoint
 from trainer.config import load_config
 from trainer.errors import CheckpointError, ConfigError, UserError
 from trainer.registry import load_plugins
@@ -98,6 +100,12 @@ def test_a_teacher_that_is_not_good_enough_stops_the_run_until_less_is_asked(tmp
             r"train\.set: train\.stepz: unknown key .did you mean .steps.",
         ),
         ({"environments_per_worker": 17}, r"17 needs a phase2\.inference_batch of at least"),
+        ({"evaluation.prompts": "data_collection/prompts/indoors.jsonl"}, r"no file .*indoors"),
+        pytest.param(
+            {"phase2.device": "cuda"},
+            "torch sees no GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
     ],
 )
 def test_what_only_a_later_step_uses_is_refused_before_anything_is_done(tmp_path, setting, message):
@@ -123,10 +131,10 @@ def test_how_much_is_filmed_may_change_and_a_round_goes_on_from_a_training_that_
     shutil.copytree(finished, folder)
     check = guard.GradientGuard.check
 
-    def diverging(self, save_dir):
+    def diverging(self, save_dir, loss_scale):
         if save_dir.name == "round_002":
             raise guard.TrainingDivergedError("training diverged at step 1")
-        check(self, save_dir)
+        check(self, save_dir, loss_scale)
 
     monkeypatch.setattr(guard.GradientGuard, "check", diverging)
     more = {"n_rounds": 2, "evaluation.videos": 2}
@@ -134,18 +142,48 @@ def test_how_much_is_filmed_may_change_and_a_round_goes_on_from_a_training_that_
     third = json.loads((folder / "rounds" / "002.json").read_text())
     assert len(third["videos"]) == 2
     assert third["checkpoint"] == third["driver"]
+    assert third["gradient_steps"] == 0
     assert "diverged at step 1; the newest clean student takes its place" in caplog.text
 
 
 def test_another_training_yaml_than_the_first_rounds_is_refused(finished, tmp_path):
     folder = tmp_path / "longer"
     shutil.copytree(finished, folder)
-    training = folder / "configs" / "training.yaml"
-    saved = yaml.safe_load(training.read_text())
-    saved["components"]["trunk"]["params"]["width"] = 256
-    training.write_text(yaml.safe_dump(saved))
-    with pytest.raises(ConfigError, match=r"components\.trunk\.params\.width: saved 256, now 512"):
+    components, first = folder / "configs/components.yaml", folder / "configs/000_train.yaml"
+    widths = yaml.safe_load(components.read_text())
+    widths["trunk"]["params"]["width"] = 256
+    components.write_text(yaml.safe_dump(widths))
+    settings = yaml.safe_load(first.read_text())
+    settings["train"]["clip_grad_norm"] = 2.0
+    del settings["train"]["log_every"]  # as if that were a newer key, with a default
+    first.write_text(yaml.safe_dump(settings))
+    with pytest.raises(ConfigError) as refused:
         dagger_runner.main(arguments(folder, n_rounds=2))
+    assert str(refused.value).splitlines()[1:-1] == [
+        "  train.clip_grad_norm: saved 2.0, now 1.0",
+        "  components.trunk.params.width: saved 256, now 512",
+    ]
+
+
+def test_a_teacher_whose_file_has_changed_since_it_was_looked_at_is_refused(finished, tmp_path):
+    folder = tmp_path / "changed"
+    shutil.copytree(finished, folder)
+    teacher = json.loads((folder / "teacher.json").read_text())
+    assert teacher["checkpoint"] is None  # a program
+    (folder / "teacher.json").write_text(json.dumps(teacher | {"checkpoint": "f00d"}))
+    (folder / "rounds" / "000.json").unlink()
+    with pytest.raises(ConfigError, match=r"round_000 was labelled by another teacher .*\(f00d\)"):
+        dagger_runner.main(arguments(folder))
+
+
+def test_a_teacher_that_remembers_is_refused_before_anything_is_collected(finished, tmp_path):
+    student = resolve_checkpoint(finished / "train" / "round_000").folder
+    teacher = {"type": "policy_checkpoint", "params": {"path": str(student), "execute_horizon": 2}}
+    plugins = [*PLUGINS, "data_collection.teachers.policy_checkpoint"]
+    folder = tmp_path / "chunks"
+    with pytest.raises(ConfigError, match="remembers earlier steps, so it cannot label what a stu"):
+        dagger_runner.main(arguments(folder, teacher=teacher, plugins=plugins))
+    assert not (folder / "data").exists()
 
 
 def test_a_student_that_is_not_finite_is_refused_and_an_earlier_one_goes_on(

@@ -18,7 +18,9 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_collection import dagger_runner
+from data_collection.backend import LocalBackend
 from data_collection.collect import collect_round
+from data_collection.dagger.schema import DaggerConfig
 from data_collection.envs.meta_world import MetaWorld
 from data_collection.episodes import open_round, read_episode
 from data_collection.episodes.schema import EXPERT
@@ -32,7 +34,7 @@ from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint, resolve_checkpoint
 from trainer.cli import run_command
 from trainer.config import load_config
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError, UserError
 from trainer.schema import ExperimentConfig
 from trainer.seeding import stream_seed
 
@@ -99,6 +101,31 @@ def test_starting_a_finished_experiment_again_repeats_nothing(finished):
     before = {p: p.stat().st_mtime_ns for p in (finished / "train").rglob("*.pt")}
     assert dagger_runner.main(arguments(finished)) == 0
     assert {p: p.stat().st_mtime_ns for p in (finished / "train").rglob("*.pt")} == before
+
+
+def test_the_report_never_tells_of_fewer_rounds_than_before(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "again"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "videos")  # somebody made room
+    told, write = [], dagger_runner.write_report
+    monkeypatch.setattr(
+        dagger_runner, "write_report", lambda *a: (told.append(len(a[-1])), write(*a))
+    )
+    assert dagger_runner.main(arguments(folder)) == 0
+    assert told == [2]
+    assert "data:video" not in (folder / "report.html").read_text()
+
+
+def test_a_round_too_short_for_the_students_chunk_has_no_label_error(finished, monkeypatch, caplog):
+    def too_short(saved, round_folder):
+        raise DataError("interface.chunk is 16, but the longest episode has 9 steps")
+
+    monkeypatch.setattr(dagger_runner, "label_errors", too_short)
+    loaded = load_config(finished / "config.yaml", DaggerConfig)
+    runner = dagger_runner.DaggerRunner(loaded, LocalBackend())
+    driver = open_checkpoint(finished / "train" / "round_000" / "epoch_2")
+    assert runner._label_error(1, driver) is None
+    assert "round 1: the label error is left out: interface.chunk is 16" in caplog.text
 
 
 def test_tensorboard_has_the_courses_names_and_the_videos(finished):
@@ -323,6 +350,27 @@ def test_each_line_of_a_sweep_is_an_experiment_of_its_own(tmp_path, capsys):
     assert first != second
     assert capsys.readouterr().out.count("report.html") == 2
     assert not (tmp_path / "unused").exists()
+
+
+def test_a_line_of_a_sweep_that_fails_keeps_no_other_from_running(tmp_path):
+    sweep = tmp_path / "teachers.jsonl"
+    lines = [{"min_teacher_success": 0.9}, {}, {"min_teacher_success": 0.8}]
+    lines = [line | {"save_dir": str(tmp_path / str(n))} for n, line in enumerate(lines)]
+    sweep.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UserError) as failed:
+        dagger_runner.main([*arguments(tmp_path / "unused", **QUICK), "--sweep", str(sweep)])
+    assert str(failed.value).count("not good enough") == 2
+    assert (tmp_path / "1" / "report.html").exists()
+
+
+def test_what_is_wrong_in_a_later_line_of_a_sweep_is_found_before_the_first_runs(tmp_path):
+    sweep = tmp_path / "steps.jsonl"
+    lines = [{}, {"train.set.train.stepz": 5}]
+    lines = [line | {"save_dir": str(tmp_path / str(n))} for n, line in enumerate(lines)]
+    sweep.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ConfigError, match=r"unknown key .did you mean .steps"):
+        dagger_runner.main([*arguments(tmp_path / "unused", **QUICK), "--sweep", str(sweep)])
+    assert list(tmp_path.iterdir()) == [sweep]
 
 
 @pytest.mark.parametrize("number", [0, 1])

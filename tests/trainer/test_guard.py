@@ -82,3 +82,14 @@ def test_a_bad_loss_is_named_even_when_no_gradient_is(policy):
     guard.clip(3, torch.tensor(torch.inf), None)
     with pytest.raises(TrainingDivergedError, match="at step 3: not finite are the loss itself"):
         guard.check(SAVE_DIR)
+
+
+def test_gradients_that_stay_infinite_in_fp16_are_no_overflow(policy):
+    guard = GradientGuard(policy, 1.0, CPU, may_overflow=True)
+    policy.components["head"].weight.grad[0, 0] = torch.nan
+    guard.clip(40, torch.tensor(1.0), None)
+    guard.check(SAVE_DIR, 1.0)  # a scaler skips such a step, and halves its scale
+    with pytest.raises(
+        TrainingDivergedError, match=r"by step 40: .* \(by 0.5 now\), so no step is"
+    ):
+        guard.check(SAVE_DIR, 0.5)

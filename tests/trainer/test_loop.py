@@ -123,6 +123,27 @@ def test_a_loss_that_turns_nan_stops_under_fp16_too(toy):
     assert "the loss itself" in toy.log.read_text()
 
 
+NAN_GRADIENT = """
+from trainer.interfaces import Loss, LossOutput
+from trainer.registry import losses
+
+
+@losses.register("nan_gradient")
+class NanGradient(Loss):
+    def __call__(self, prediction_bha, target_bha, valid_bh):
+        error = (prediction_bha - target_bha)[valid_bh].square()
+        return LossOutput(error.mean() + (0 * error.sum()).sqrt(), valid_bh.sum())
+"""
+
+
+def test_a_gradient_that_is_never_finite_stops_under_fp16_too(toy):
+    (toy.root / "nan_gradient.py").write_text(NAN_GRADIENT)
+    plugins = yaml.safe_load(toy.config_path.read_text())["plugins"]
+    toy.edit(plugins=[*plugins, "nan_gradient.py"], train__loss={"type": "nan_gradient"})
+    assert toy.train("--set", "train.precision=fp16") == 2
+    assert "training diverged by step 16: its gradients are not finite" in toy.log.read_text()
+
+
 def test_an_environment_that_nobody_names_is_noticed_before_training(toy):
     toy.edit(evaluation={"every": 1})
     assert toy.train("--dry_run") == 2
@@ -149,15 +170,18 @@ def test_a_warm_start_begins_with_the_acting_weights_of_another_run(toy):
         torch.testing.assert_close(value, source[key])
 
 
-def test_a_warm_start_keeps_no_statistics_of_other_quantities(toy):
+@pytest.mark.parametrize(
+    ("key", "before", "now"), [("action", "mean_std", "min_max"), ("std_floor", "0.01", "0.001")]
+)
+def test_a_warm_start_keeps_no_statistics_of_other_quantities(toy, key, before, now):
     assert toy.train("--set", "train.epochs=1") == 0, toy.log.read_text()
     warm = ["train.save_dir=runs/warm", f"train.load_dir={toy.save_dir}", "train.epochs=1"]
-    warm.append("normalization.action=min_max")
+    warm.append(f"normalization.{key}={now}")
     arguments = [word for setting in warm for word in ("--set", setting)]
     assert toy.train(*arguments) == 2
     message = toy.log.read_text()
-    assert "normalization.action: " in message
-    assert "was trained with mean_std, this is min_max: its statistics do not fit" in message
+    assert f"normalization.{key}: " in message
+    assert f"was trained with {before}, this is {now}: its statistics do not fit" in message
     again = ("--set", "normalization.on_warm_start=recompute")
     assert toy.train(*arguments, *again) == 0, toy.log.read_text()
 

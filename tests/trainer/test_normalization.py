@@ -139,6 +139,16 @@ def test_no_sample_is_read_where_the_extremes_are_not_clipped(monkeypatch):
     warn_when_clipped(normalizer, data)
 
 
+def test_pictures_are_not_read_for_statistics(monkeypatch):
+    data = FakeDataset(Interface(1, 4, 20.0, 5, 3))
+    batch_of = data.__getitems__
+    monkeypatch.setattr(data, "__getitems__", None)
+    monkeypatch.setattr(data, "low_dim", batch_of)
+    computed = compute_statistics(data, MinusState())
+    floor = NormalizationConfig(clip=1.01)
+    warn_when_clipped(AffineNormalizer(computed, floor, Identity()), data)
+
+
 def test_clipped_data_are_said_aloud_at_every_start(toy):
     assert toy.train("--set", "normalization.clip=0.5", "--dry_run") == 0
     assert "state values lie beyond ±0.5 normalised units" in toy.log.read_text()

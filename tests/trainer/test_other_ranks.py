@@ -4,6 +4,8 @@ import json
 
 import torch
 
+from tests.support.ports import free_port
+
 
 def test_other_world_sizes_go_on_and_say_so(toy):
     toy.edit(logging=[{"type": "tensorboard"}])
@@ -31,3 +33,19 @@ def test_what_was_logged_on_other_ranks_stays_however_often_a_run_goes_on(toy):
     losses = [(r["step"], r["train/loss"]) for r in map(json.loads, lines) if "train/loss" in r]
     assert losses[:24] == list(one_rank.items())
     assert [step for step, _ in losses[24:]] == list(range(13, 21))  # four a pass on two ranks
+
+
+def test_ranks_that_see_other_checkpoints_are_refused(toy):
+    toy.edit(train__epochs=2)
+    assert toy.train(ranks=2) == 0
+    port = free_port()
+    own_disk = ("--set", "train.save_dir=own_disk")
+    ranks = [
+        toy.start("--set", "train.epochs=4", *words, rank=rank, world_size=2, port=port)
+        for rank, words in enumerate([(), own_disk])
+    ]
+    for rank in ranks:
+        rank.join(60)
+    assert [rank.exitcode for rank in ranks] == [2, 2], toy.log.read_text()
+    assert "the ranks would not start from the same checkpoint: rank 0 sees" in toy.log.read_text()
+    assert sorted(p.name for p in toy.save_dir.glob("epoch_*")) == ["epoch_1", "epoch_2"]

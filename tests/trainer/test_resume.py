@@ -13,6 +13,7 @@ import yaml
 
 from tests.support.toy import uninterrupted
 from trainer.checkpoint import checkpoints_of, leftovers, newest_checkpoint, save_checkpoint
+from trainer.files import sha256_of
 
 VARIANTS = {
     "plain": {},
@@ -124,6 +125,33 @@ def test_a_longer_run_replaces_the_epoch_in_which_the_shorter_one_ended(toy):
     assert toy.train("--set", "train.steps=20") == 0, toy.log.read_text()
     steps = {c.folder.name: c.step for c in checkpoints_of(toy.save_dir)}
     assert steps == {f"epoch_{n}": 4 * n for n in range(1, 6)}
+
+
+@pytest.mark.parametrize(("before", "now"), [("steps", "epochs"), ("epochs", "steps")])
+def test_what_a_length_is_counted_in_may_not_change(toy, before, now):
+    # epoch_20 would be step 20 of the one and step 160 of the other, and the newer one pruned.
+    lengths = {"steps": {"train__steps": 20, "train__epochs": None, "train__save_every": 1}}
+    toy.edit(train__checkpoints={"keep_last": 1}, **lengths.get(before, {}))
+    assert toy.train() == 0, toy.log.read_text()
+    kept = newest_checkpoint(toy.save_dir)
+    change = ("--set", f"train.{before}=null", "--set", f"train.{now}=40")
+    assert toy.train(*change) == 2
+    assert f"train.{now}: saved null, now 40" in toy.log.read_text()
+    assert newest_checkpoint(toy.save_dir).step == kept.step
+
+
+def test_a_run_goes_on_on_another_kind_of_device_and_says_so(toy):
+    assert toy.train() == 0
+    folder = toy.save_dir / "epoch_3"
+    state = torch.load(folder / "training_state.pt", weights_only=True)
+    state["rng"][0] |= {"noise": torch.zeros(16, dtype=torch.uint8), "cuda": torch.zeros(16)}
+    torch.save(state, folder / "training_state.pt")  # as a GPU leaves it
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["training_state.pt"]["sha256"] = sha256_of(folder / "training_state.pt")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert toy.train("--set", "train.epochs=4") == 0, toy.log.read_text()
+    assert "saved on cuda and this run has cpu: it goes on from the same" in toy.log.read_text()
+    assert newest_checkpoint(toy.save_dir).epoch == 4
 
 
 def test_what_is_in_the_way_of_an_epoch_is_named_at_the_start(toy):

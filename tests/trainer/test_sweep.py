@@ -1,8 +1,11 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
 from data_collection import dagger_runner
+from trainer.checkpoint import newest_checkpoint
 from trainer.errors import ConfigError
 from trainer.sweep import read_sweep
 
@@ -105,6 +108,16 @@ def test_a_wrong_parameter_in_the_last_line_is_found_before_the_first_run(toy):
     assert toy.train(*sweep_of(toy, {}, wrong)) == 2
     assert "did you mean 'lr'" in toy.log.read_text()
     assert not (toy.root / "runs").exists()
+
+
+def test_a_signal_at_the_very_end_keeps_a_caller_from_what_follows(toy):
+    stop = json.dumps([{"type": "killer", "params": {"step": 8, "signal_number": 15}}])
+    command = ["--train_config", str(toy.config_path), "--set", "train.epochs=1"]
+    code = "from trainer import offline_trainer as t; t.main(sys.argv[1:], more_follows=True)"
+    ends = [sys.executable, "-c", f"import sys; {code}", *command, "--set", f"logging={stop}"]
+    ended = subprocess.run(ends, cwd=toy.root, capture_output=True, text=True)
+    assert "Interrupted: stopped after run 1 of 1" in ended.stderr
+    assert newest_checkpoint(toy.save_dir).epoch == 1
 
 
 def test_a_signal_at_the_end_of_a_run_keeps_the_next_from_beginning(toy):

@@ -4,7 +4,7 @@ import pytest
 
 from trainer.config_tree import Mark
 from trainer.errors import ConfigError
-from trainer.yaml_file import parse_yaml, read_yaml, to_yaml
+from trainer.yaml_file import from_yaml, parse_yaml, read_yaml, to_yaml
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,15 @@ def test_written_text_is_read_back_exactly():
             "ä: b",
             "${x}",
             "two\nl",
+            "off",
+            "1_000",
+            "12:30:00",
+            "2024-01-01",
         ],
         "rest": {"a": None, "b": True, "1": [], "c": {}},
     }
     result, _ = parse_yaml(to_yaml(value), "f")
     assert result == value
     assert repr(result) == repr(value)
+    numbered = {"tasks": {0: "open", 7: "off"}}
+    assert from_yaml(to_yaml(value | numbered)) == value | numbered

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from data_collection.rendering.procedural.textures import TextureName
 from trainer.schema import Strict
+from trainer.yaml_file import read_yaml
 
 _FILE = Path(__file__).with_name("vocabulary.yaml")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
@@ -69,7 +69,7 @@ class Vocabulary:
     """Every known word, by kind."""
 
     def __init__(self, file: Path = _FILE) -> None:
-        content = _File.model_validate(yaml.safe_load(file.read_text()), strict=False)
+        content = _File.model_validate(read_yaml(file)[0], strict=False)
         self.colours = _by_word(content.colours)
         self.materials = _by_word(content.materials)
         self.patterns = _by_word(content.patterns)

@@ -133,6 +133,16 @@ def test_images_are_the_recorded_frames(tmp_path, camera_round, cache, packed):
         np.testing.assert_array_equal(images, frames[[max(t - 1, 0), t]])
 
 
+def test_a_low_dimensional_batch_is_that_of_all_keys_without_cameras(tmp_path, camera_round):
+    camera_round()
+    interface = Interface(2, 4, 10, 1, 1, {"head": (3, 4, 6)})
+    dataset = DaggerRounds(interface, tmp_path, rounds=["cameras"])
+    whole, low_dim = (get([0, 18, 7]) for get in (dataset.__getitems__, dataset.low_dim))
+    assert whole.keys() - low_dim.keys() == {"observation.images.head", "task"}
+    for key, value in low_dim.items():
+        torch.testing.assert_close(value, whole[key], rtol=0, atol=0)
+
+
 def test_low_dimensional_samples_never_touch_pixels(tmp_path, camera_round):
     camera_round()
     dataset = DaggerRounds(Interface(2, 4, 10, 1, 1), tmp_path, rounds=["cameras"], cache="ram")

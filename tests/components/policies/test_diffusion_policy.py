@@ -133,11 +133,39 @@ def test_decoder_that_does_not_fit_the_interface_is_refused(diffusion, change, c
         type(policy)(policy.components, Interface(**sizes), policy.loss)
 
 
-@pytest.mark.parametrize("num_steps", [6, 11])
-def test_steps_that_ddim_cannot_walk_are_refused(diffusion, num_steps):
-    expected = f"expected train_steps=10 itself, or at most half of it, got {num_steps}"
+@pytest.mark.parametrize(
+    ("num_steps", "spacing", "nearest"),
+    [
+        (34, "leading", "33 or 49"),  # it would begin at level 66 of 100
+        (98, "leading", "50 or 99"),
+        (101, "leading", "100"),
+        (16, "trailing", "10 or 20"),  # uneven levels, which DDIM takes for even ones
+        (99, "trailing", "50 or 100"),
+    ],
+)
+def test_steps_that_ddim_cannot_walk_are_refused(diffusion, num_steps, spacing, nearest):
+    expected = f" {num_steps} steps would not take the noise off evenly; {nearest} would$"
     with pytest.raises(ConfigError, match=expected):
-        diffusion(train_steps=10, num_steps=num_steps)
+        diffusion(train_steps=100, num_steps=num_steps, timestep_spacing=spacing)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_all_steps_that_are_allowed_end_at_the_data_of_an_exact_denoiser(diffusion, spacing):
+    """Actions are Gaussian, 0.5 ± 0.1: then the noise in a sample is known in closed form."""
+    for num_steps in range(8, 101):
+        try:
+            policy = diffusion(train_steps=100, num_steps=num_steps, timestep_spacing=spacing)
+        except ConfigError:
+            continue
+        scheduler = policy.scheduler
+        scheduler.set_timesteps(num_steps)
+        x = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+        for t in scheduler.timesteps.tolist():
+            kept = scheduler.alphas_cumprod[t]
+            noise = (1 - kept).sqrt() * (x - kept.sqrt() * 0.5) / (0.01 * kept + 1 - kept)
+            x = scheduler.step(noise, t, x, return_dict=False)[0]
+        assert x.mean() == pytest.approx(0.5, abs=0.012), num_steps
+        assert x.std() < 0.11, num_steps
 
 
 def test_unknown_prediction_type_is_refused_before_anything_is_built():

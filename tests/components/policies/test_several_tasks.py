@@ -31,10 +31,11 @@ EMBEDDING = "experiment_models/naive_flow_matching_policy/exp3/task_embedding.ya
 STEPS = 20
 
 
-def record(folder, task, index):
+def record(folder, task, index, config=None):
     environment = MetaWorld(task=task, task_index=index)
     teacher, generator = MetaWorldExpert(), np.random.default_rng(0)
-    writer = RoundWriter(folder, f"environment: {{type: meta_world, params: {{task: {task}}}}}\n")
+    config = config or f"environment: {{type: meta_world, params: {{task: {task}}}}}\n"
+    writer = RoundWriter(folder, config)
     buffer, observation = EpisodeBuffer(), environment.reset(0)
     for _ in range(STEPS):
         action = teacher.act(environment, observation, generator)
@@ -94,6 +95,23 @@ def test_several_tasks_are_refused_without_the_embedding(tmp_path, rounds):
         build_run(load_experiment(EXPERIMENT, plain))
     alone = [*plain, f"data.dataset.params.rounds={rounds[:1]}"]
     assert build_run(load_experiment(EXPERIMENT, alone)).dataset.tasks() == {"reach-v3": rounds[0]}
+
+
+def test_several_tasks_of_an_import_are_warned_of(tmp_path, caplog):
+    imported = "source: {format: other, tasks: {0: reach it, 1: push it}}\n"
+    folders = [record(tmp_path / f"round_00{i}", TASKS[i], i, imported) for i in (0, 1)]
+    plain = [o for o in overrides(tmp_path, folders) if "config_paths" not in o]
+    build_run(load_experiment(EXPERIMENT, plain))
+    assert "the data are of the tasks 0, 1, and nothing tells the policy which" in caplog.text
+
+
+def test_a_task_that_the_embedding_does_not_know_is_refused(tmp_path, rounds):
+    two = [*overrides(tmp_path, rounds), "model.component_build_args={task_embedding: {tasks: 2}}"]
+    message = "the data are of the tasks 0, 1, 2, but task_embedding knows 2, which are 0 to 1; "
+    with pytest.raises(DataError, match=message):
+        build_run(load_experiment(EXPERIMENT, two))
+    first = [*two, f"data.dataset.params.rounds={rounds[:2]}"]
+    assert build_run(load_experiment(EXPERIMENT, first)).dataset.task_indices().tolist() == [0, 1]
 
 
 def test_data_without_tasks_are_refused(tmp_path, rounds):

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -5,7 +8,7 @@ from data_collection.episodes import EpisodeError, open_round, pack, verify_roun
 from data_collection.episodes import pack as pack_round
 from data_collection.episodes.pack import _places
 from data_collection.pack import main
-from trainer.errors import DataError
+from trainer.errors import ConfigError, DataError
 
 
 def test_shards_replace_the_episode_files_and_verify(make_round):
@@ -56,6 +59,19 @@ def test_the_command_packs_rounds_and_refuses_others_in_a_line(make_round, capsy
     assert capsys.readouterr().out == f"{folder}: 1 shard\n"
     with pytest.raises(DataError, match="not sealed"):
         main([str(make_round("round_001", sealed=False))])
+
+
+def test_two_processes_do_not_pack_the_same_round(make_round):
+    folder = make_round()
+    code = "with locked_folder(Path(sys.argv[1]), ''): print('inside', flush=True); input()"
+    first = f"import sys\nfrom trainer.files import Path, locked_folder\n{code}"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", first, str(folder)], **pipes) as packing:
+        assert packing.stdout.readline() == b"inside\n"
+        with pytest.raises(ConfigError, match=r"another process packs .*; wait for it"):
+            main([str(folder)])
+        packing.communicate(b"\n")
+    assert main([str(folder)]) == 0
 
 
 def test_packing_again_removes_what_an_interrupted_packing_left(make_round):
