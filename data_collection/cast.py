@@ -17,7 +17,7 @@ from trainer.config import Loaded
 from trainer.environment import Environment
 from trainer.errors import ConfigError
 from trainer.registry import environments, load_plugins
-from trainer.rollout import EpisodeResult, Planner, RolloutJob, rollout
+from trainer.rollout import EpisodeResult, RolloutJob, rollout
 from trainer.signature import build
 
 
@@ -47,6 +47,8 @@ class Cast:
         )
         self._drivers = [self._driver(loaded, i) for i in range(len(config.drivers))]
         self._student = _Student(loaded) if config.student else None
+        if self._student and slots > 1:
+            self._student.planner.check_rows()
         self._labeller = self._chunk_labeller(loaded)
         leaves_its_path = self._student is not None or any(
             d.teacher is not self.teacher or (self._labeller and d.noise is not None)
@@ -209,7 +211,7 @@ class _Student:
         interface = saved.config.interface.to_interface()
         self.chunk = interface.chunk
         self.checkpoint = checkpoint.weights_sha256
-        self.planner: Planner = PolicyPlanner(
+        self.planner = PolicyPlanner(
             saved.policy,
             interface,
             inference_batch=config.inference_batch,

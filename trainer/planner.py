@@ -96,6 +96,30 @@ class PolicyPlanner:
                         f"interface.{name}: the policy has {wanted:g}, the environment {given:g}"
                     )
 
+    def check_rows(self) -> None:
+        """Raise ConfigError when the last bits of an action depend on the row of its slot.
+
+        Then they would depend on what else is played, and when: fast kernels treat rows of some
+        widths unlike others, as for layers whose inputs do not begin at multiples of 16 bytes.
+        """
+        rows, random = len(self._generators), np.random.default_rng(0)
+        batch: dict[str, Tensor] = {}
+        for key, shape in self.shapes.items():
+            row = random.random((1, self.obs_steps, *shape)) * (1 if key in _DTYPES else 256)
+            drawn = torch.from_numpy(row.astype(_DTYPES.get(key, np.uint8)))
+            batch[key] = drawn.repeat_interleave(rows, dim=0).to(self._device)
+        if TASK in batch:
+            batch[TASK] = batch[TASK][:, -1]
+        noise = [torch.Generator().manual_seed(0) for _ in range(rows)]
+        with acting(self._policy):
+            action_bha, _ = self._policy.predict_action(batch, self._fresh_state, noise)
+        if not torch.equal(action_bha, action_bha[:1].expand_as(action_bha)):
+            raise ConfigError(
+                "the last bits of this policy's actions depend on the row of a batch in which it "
+                "decides, so episodes would depend on which of them run beside each other; use "
+                "environments_per_worker: 1, or layers whose widths are multiples of 4"
+            )
+
     def reset(self, slot: PlannedEpisode) -> None:
         """Give the slot's row fresh noise, memory and no earlier chunks."""
         row = slot.index

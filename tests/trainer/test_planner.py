@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,37 @@ class NoisyMlp(ActingPolicy):
         shape = (self.interface.chunk, self.interface.action)
         mean = self.components["net"](torch.cat([seen, memory.sin()], 1)).unflatten(1, shape)
         return mean + 0.1 * randn_rows(shape, generators, mean.device), {"sum": memory}
+
+
+class Unaligned(ActingPolicy):
+    """A linear layer on so many numbers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.components = nn.ModuleDict({"head": nn.Linear(width, 3)})
+        self.lift = torch.randn(11, width)
+
+    def predict_action(self, observation, state, generators):
+        hidden = torch.tanh(observation[STATE][:, -1] @ self.lift)
+        return self.components["head"](hidden).unsqueeze(1).expand(-1, 4, -1), state
+
+
+def test_a_policy_whose_bits_depend_on_the_row_is_refused():
+    """Whether a width is one of these is up to the kernels of this machine: see them first."""
+    one = torch.randn(1, 11, generator=torch.Generator().manual_seed(1))
+    found = {False: 0, True: 0}
+    for width in (64, 250, 251, 253, 256):
+        policy = Unaligned(width)
+        rows = {STATE: one[:, None].repeat(16, 2, 1)}
+        with torch.no_grad():
+            action = policy.predict_action(rows, {}, [])[0]
+        alike = torch.equal(action, action[:1].expand_as(action))
+        planner = PolicyPlanner(policy, HOPPER, inference_batch=16)
+        with nullcontext() if alike else pytest.raises(ConfigError, match="the row of a batch"):
+            planner.check_rows()
+        found[alike] += 1
+    assert found[True] >= 1
 
 
 class Script(Environment):
