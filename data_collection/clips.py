@@ -13,6 +13,7 @@ from data_collection.episodes.schema import IMAGE_PREFIX, JPEG_DATA, JPEG_OFFSET
 from data_collection.rendering.sheet import SheetRow, contact_sheet, write_png
 from data_collection.rendering.tiling import tile, tile_clips
 from trainer.errors import DataError, nearest
+from trainer.files import writing
 from trainer.video import write_video
 
 _EPISODES = 8
@@ -95,8 +96,9 @@ def write_sheet(
 ) -> None:
     """Write a PNG with a row of frames for each episode, its cameras below each other."""
     rows = [SheetRow(_caption(sealed, e), Clip(sealed, e, cameras, columns=1)) for e in episodes]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(path, contact_sheet(rows))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, contact_sheet(rows))
 
 
 def write_clips(
@@ -104,8 +106,9 @@ def write_clips(
 ) -> None:
     """Write an MP4 that plays the episodes together, a step a frame, cameras side by side."""
     clips = [Clip(sealed, e, cameras, columns=len(cameras)) for e in episodes]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, tile_clips(clips), fps)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, tile_clips(clips), fps)
 
 
 def _caption(sealed: SealedRound, episode: int) -> str:

@@ -49,6 +49,7 @@ def load_policy(
     """
     _refuse_what_is_trained(overrides)
     # Where it acts is recorded with the data, whatever the experiment says of it.
+    overrides = [each for each in overrides if each != f"{_ENVIRONMENT}=from_data"]
     elsewhere = [each for each in overrides if each.startswith(_ENVIRONMENT)]
     experiment = load_config(
         checkpoint.folder / CONFIG,
@@ -101,4 +102,9 @@ def _refuse_what_is_trained(overrides: Sequence[str]) -> None:
             raise ConfigError(
                 f"--set {key}: of a trained policy only evaluation.… and policy.params.… can be "
                 "set: they say how it acts; the rest is in its weights, train a new expN for it"
+            )
+        if section == ("evaluation",):
+            raise ConfigError(
+                "--set evaluation: set its keys one by one, such as evaluation.episodes=100 and "
+                f"{_ENVIRONMENT}={{type: …}}"
             )

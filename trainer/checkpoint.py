@@ -11,7 +11,8 @@ A checkpoint is a folder ``epoch_{N}`` (N completed epochs) or ``interrupt``:
     manifest.json         format version, step, passes over the data, hashes of the files above
                           and below, versions
     *.safetensors         what else a run keeps: the history of an on-line distillation
-    metrics.json          validation and evaluation figures, written after the rest
+    metrics.json          validation and evaluation figures, written after the rest (with it, where
+                          a distillation reviews before it saves)
 """
 
 from __future__ import annotations

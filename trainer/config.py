@@ -38,7 +38,7 @@ from trainer.config_tree import (
 from trainer.errors import ConfigError, nearest
 from trainer.explain import explain
 from trainer.schema import ComponentSpec, ExperimentConfig
-from trainer.yaml_file import missing_file, parse_yaml, read_yaml, shown
+from trainer.yaml_file import inline_yaml, missing_file, parse_yaml, read_yaml, shown
 
 S = TypeVar("S", bound=BaseModel, covariant=True)
 
@@ -108,6 +108,10 @@ def load_config(
         if isinstance(existing, dict):
             existing.setdefault(last, value)
     refuse_open(tree, marks, dotted)
+    if "experiment" in tree:
+        raise ConfigError(
+            f"{location(marks, ('experiment',))}: unknown key; ${{experiment}} is the folder's name"
+        )
     tree = _interpolated({"experiment": _experiment_name(file), **tree}, marks)
     del tree["experiment"]
     config = _validated(schema, tree, marks)
@@ -156,7 +160,7 @@ def _written_root(tree: Tree, marks: Marks) -> Path | None:
 
 def as_overrides(settings: Mapping[str, object]) -> list[str]:
     """Return values by dotted key as ``--set`` takes them."""
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    return [f"{key}={inline_yaml(value)}" for key, value in settings.items()]
 
 
 def config_differences(

@@ -23,6 +23,7 @@ from trainer.acting import SavedPolicy, load_policy
 from trainer.checkpoint import resolve_checkpoint
 from trainer.cli import run_command
 from trainer.errors import ConfigError, UserError
+from trainer.files import writing
 from trainer.interfaces import STATE, TASK, Policy
 from trainer.normalization import AffineNormalizer
 
@@ -77,17 +78,21 @@ def export(saved: SavedPolicy, output: Path) -> float:
             f"{saved.checkpoint}: {saved.config.policy.type} draws noise for every decision, which "
             "an exported function cannot; only deterministic policies can be exported"
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.tmp")
-    function = _EXPORTERS[output.suffix](decision, example, temporary)
-    difference = compare(decision, function, saved)
-    if not difference <= TOLERANCE:
-        temporary.unlink()
-        raise UserError(
-            f"the exported function differs from {saved.checkpoint} by {difference:g}, more than "
-            f"{TOLERANCE:g}; nothing was written"
-        )
-    temporary.rename(output)
+    try:
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            function = _EXPORTERS[output.suffix](decision, example, temporary)
+        difference = compare(decision, function, saved)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"the exported function differs from {saved.checkpoint} by {difference:g}, more "
+                f"than {TOLERANCE:g}; nothing was written"
+            )
+        with writing(output):
+            temporary.rename(output)
+    finally:
+        temporary.unlink(missing_ok=True)
     return difference
 
 

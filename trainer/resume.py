@@ -46,7 +46,11 @@ _MAY_DIFFER = (
 
 @contextmanager
 def started_run(
-    experiment: Experiment, ranks: Ranks, resume: str, dataset: Dataset | None = None
+    experiment: Experiment,
+    ranks: Ranks,
+    resume: str,
+    dataset: Dataset | None = None,
+    length: str | None = None,
 ) -> Iterator[TrainLoop]:
     """Enter a run that is ready to train; its folder is locked until the end.
 
@@ -56,6 +60,7 @@ def started_run(
         resume: ``auto`` (the newest checkpoint in ``save_dir``, if any), ``never``, or the folder
             of a checkpoint.
         dataset: Takes the place of the experiment's own data.
+        length: The key that says how long a run is, where it is none of ``train``.
 
     Raises:
         ConfigError: the configuration differs from the one the checkpoint was trained with, or
@@ -71,7 +76,7 @@ def started_run(
         if checkpoint:
             loop.restore(checkpoint)
             if ranks.is_main:
-                log.info("%s", _where_it_stands(loop, checkpoint))
+                log.info("%s", _where_it_stands(loop, checkpoint, length))
         yield loop
 
 
@@ -93,9 +98,9 @@ def _ready_run(
     return run
 
 
-def _where_it_stands(loop: TrainLoop, checkpoint: Checkpoint) -> str:
+def _where_it_stands(loop: TrainLoop, checkpoint: Checkpoint, length: str | None) -> str:
+    length = length or ("train.epochs" if loop.config.epochs is not None else "train.steps")
     if loop.finished:
-        length = "train.epochs" if loop.config.epochs is not None else "train.steps"
         return (
             f"{checkpoint.folder} is at step {checkpoint.step}: this run is finished, nothing is "
             f"left to train; a larger {length} goes on"

@@ -52,7 +52,11 @@ def read_sweep(path: Path | None, index: int | None, folder_key: str) -> list[li
 def _read_lines(path: Path, folder_key: str) -> list[list[str]]:
     runs: list[list[str]] = []
     folders: dict[str, int] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--sweep: {path} cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:

@@ -110,6 +110,13 @@ def to_yaml(value: Mapping[str, object]) -> str:
     return yaml.dump(dict(value), Dumper=_CoreDumper, sort_keys=False, allow_unicode=True)
 
 
+def inline_yaml(value: object) -> str:
+    """Return plain data as one line of YAML."""
+    wide = 1 << 30  # or it would break lines
+    listed = yaml.dump([value], Dumper=_CoreDumper, default_flow_style=True, width=wide)
+    return listed.strip()[1:-1]  # alone, a scalar would be a document with an end mark
+
+
 class _Builder:
     """Turns nodes into plain data and notes where each value was written."""
 

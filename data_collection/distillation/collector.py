@@ -87,6 +87,7 @@ class Collector:
         rewards, dones = self._rewards_tn.unbind(), self._dones_tn.unbind()
         share = phase.student_share
         has_success, extras = False, {}
+        self._success_tn.zero_()  # a step that does not say is none
         begins_n = self._begins_n
         for t in range(len(rows_tnw)):
             seen_ns, known_np = self._sees(self._observations), self._knows(self._observations)

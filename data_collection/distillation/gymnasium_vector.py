@@ -62,8 +62,17 @@ class GymnasiumVector:
                 **limited,
                 **dict[str, Any](kwargs or {}),
             )
-        except gym.error.Error as error:
-            raise ConfigError(f"gymnasium_vector: {id!r}: {error}") from error
+        except (TypeError, ValueError, OSError, ImportError, gym.error.Error) as error:
+            raise ConfigError(
+                f"gymnasium_vector: {id!r} cannot be made with {kwargs or {}}: {error}"
+            ) from error
+        seen = self._envs.single_observation_space
+        parts = seen.values() if isinstance(seen, gym.spaces.Dict) else [seen]
+        if not all(isinstance(part, gym.spaces.Box) for part in parts):
+            raise ConfigError(
+                f"gymnasium_vector: {id!r} shows {seen}; expected a box of real numbers, or a "
+                "dictionary of such"
+            )
         space = self._envs.single_action_space
         if not isinstance(space, gym.spaces.Box):
             raise ConfigError(

@@ -42,5 +42,5 @@ def enter_distillation(
     setting = make_setting(loaded, ranks, env)
     experiment = student_experiment(loaded, plan)
     data = OnlineData(loaded.config.interface.to_interface())
-    with started_run(experiment, ranks, resume, data) as loop:
+    with started_run(experiment, ranks, resume, data, length="iterations") as loop:
         yield DistillationRunner(loaded, plan, setting, loop, ranks)

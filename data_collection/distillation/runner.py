@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -26,7 +28,7 @@ from data_collection.distillation.snapshot import (
 )
 from data_collection.distillation.student import DISTILLATION
 from data_collection.distillation.vec_env import SavesState
-from trainer.checkpoint import INTERRUPT, Checkpoint
+from trainer.checkpoint import INTERRUPT, METRICS, Checkpoint
 from trainer.config import Loaded
 from trainer.distributed import Ranks
 from trainer.interfaces import ACTION, STATE
@@ -103,6 +105,7 @@ class DistillationRunner:
         announce_history(self.history, self.config.algorithm.use_dagger)
         self.loop.prepare()
         report = ProgressReport(self)
+        self._prune()  # as a crash may have prevented
         acting = self.loop.state.acting_components
         with (
             Reviewer(self.loop.run, self.ranks, acting, self.iteration) as reviewer,
@@ -115,12 +118,11 @@ class DistillationRunner:
                 stopping = bool(self.ranks.all_reduce_sum(asked))
                 last = self.iteration == self.config.iterations
                 saved = last or self.iteration % self.config.train.save_every == 0
-                if saved or stopping:
-                    self._save(f"epoch_{self.iteration}" if saved else INTERRUPT)
                 if saved:
-                    reviewer.record(self.iteration)
-                    if self.ranks.is_main:
-                        prune_checkpoints(self.loop.save_dir, self.config.train.checkpoints)
+                    self._save(f"epoch_{self.iteration}", reviewer.metrics)
+                    self._prune()
+                elif stopping:
+                    self._save(INTERRUPT)
                 if stopping and not last:
                     raise Interrupted(
                         stop.signal_number or 15,
@@ -183,10 +185,17 @@ class DistillationRunner:
                 "not go on with the same bits"
             )
 
-    def _save(self, name: str) -> None:
+    def _prune(self) -> None:
+        if self.ranks.is_main:
+            prune_checkpoints(self.loop.save_dir, self.config.train.checkpoints)
+
+    def _save(self, name: str, metrics: Mapping[str, float] | None = None) -> None:
+        """Write a checkpoint, with the figures of its review, which came before it, in one."""
         save_dir: Path = self.loop.save_dir
-        text = DISTILLATION, to_yaml(self.loaded.resolved)
-        files = write_snapshot(save_dir, self.ranks, self._parts(), text)
+        texts = {DISTILLATION: to_yaml(self.loaded.resolved)}
+        if metrics is not None:
+            texts[METRICS] = json.dumps(dict(metrics), indent=1) + "\n"
+        files = write_snapshot(save_dir, self.ranks, self._parts(), texts)
         self.loop.save(name, self.iteration, files)
         if self.ranks.is_main:
             clear_pending(save_dir)

@@ -35,7 +35,7 @@ class Part(Protocol):
 
 
 def write_snapshot(
-    save_dir: Path, ranks: Ranks, parts: Mapping[str, Part], text: tuple[str, str]
+    save_dir: Path, ranks: Ranks, parts: Mapping[str, Part], texts: Mapping[str, str]
 ) -> list[Path]:
     """Write this rank's file, and return what is to move into the checkpoint (on rank 0).
 
@@ -43,7 +43,7 @@ def write_snapshot(
         save_dir: The run's folder.
         ranks: Which rank this is; every rank must call this.
         parts: What is saved, by name.
-        text: Name and content of a text file that goes with it.
+        texts: Text files that go with it, by name.
 
     Raises:
         UserError: A file cannot be written.
@@ -63,7 +63,8 @@ def write_snapshot(
     ranks.gather_objects(None)  # rank 0 goes on when all have written
     if not ranks.is_main:
         return []
-    write_text_atomically(folder / text[0], text[1])
+    for name, text in texts.items():
+        write_text_atomically(folder / name, text)
     return sorted(folder.iterdir())
 
 

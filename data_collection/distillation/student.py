@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_collection.distillation.lessons import LessonPlan
 from data_collection.distillation.schema import DistillConfig
-from trainer.checkpoint import newest_checkpoint
+from trainer.checkpoint import newest_checkpoint, resolve_checkpoint
 from trainer.config import Experiment, Loaded, config_differences, load_config
 from trainer.errors import ConfigError
 from trainer.interfaces import EPISODE_START
@@ -101,12 +101,13 @@ def refuse_differences(loaded: Loaded[DistillConfig], resume: str) -> None:
     if resume == "never":
         return
     save_dir = loaded.root / Path(loaded.config.train.save_dir).expanduser()
-    folder = save_dir if resume == "auto" else Path(resume).expanduser()
-    if not (folder / DISTILLATION).exists():
-        newest = newest_checkpoint(folder)
-        if newest is None or not (newest.folder / DISTILLATION).exists():
-            return
-        folder = newest.folder
+    if resume == "auto":
+        chosen = newest_checkpoint(save_dir)
+    else:
+        chosen = resolve_checkpoint(Path(resume).expanduser())
+    if chosen is None or not (chosen.folder / DISTILLATION).exists():
+        return
+    folder = chosen.folder
     saved = load_config(folder / DISTILLATION, DistillConfig).resolved
     differences = config_differences(saved, loaded.resolved, _MAY_DIFFER)
     if differences:

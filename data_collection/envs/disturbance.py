@@ -19,7 +19,7 @@ class DisturbanceConfig(Strict):
     push: NonNegativeFloat = 0.0
     """Length of a vector, in a random direction, that is added to the actions during a push."""
     push_every: PositiveInt = 40
-    """Steps between the beginnings of pushes, on average."""
+    """Steps until the next push begins, on average, while there is none."""
     push_steps: NonNegativeInt = 5
     """How long one lasts."""
 

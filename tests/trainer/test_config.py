@@ -1,8 +1,16 @@
+import math
+
 import pytest
 import yaml
 from pydantic import Field, PositiveInt
 
-from trainer.config import config_differences, load_component_config, load_config, project_root
+from trainer.config import (
+    as_overrides,
+    config_differences,
+    load_component_config,
+    load_config,
+    project_root,
+)
 from trainer.errors import ConfigError
 from trainer.schema import ComponentSpec, ExperimentConfig, Strict
 from trainer.yaml_file import to_yaml
@@ -142,9 +150,18 @@ def test_overrides_take_yaml_values_and_index_lists(write):
     assert config.spec == ComponentSpec(type="x", params={"lr": 1e-4})
 
 
+def test_any_value_survives_being_written_as_an_override(write):
+    file = write("inner: {width: 3}\nitems: [1, 2, 3]\nspec: null\n")
+    params = {"a": [math.inf, -1, None, 1e-5], "b, c": {"d": "x: [y], 'z'", "e": "no", "f": ""}}
+    spec = {"type": "x" * 200, "params": params}
+    (override,) = as_overrides({"spec": spec})
+    assert load_config(file, Small, [override]).config.spec == ComponentSpec(**spec)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("experiment=mine", "--set experiment: experiment: unknown key"),
         ("items", "--set items: expected key=value, for instance train.epochs=10"),
         ("=3", "--set : expected key=value, for instance train.epochs=10"),
         ("items[3]=1", "--set items[3]: items is a list of 3; it has no item 3"),

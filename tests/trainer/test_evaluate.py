@@ -188,6 +188,7 @@ def test_how_a_policy_acts_is_varied_without_training(toy, tmp_path):
     varied = [
         "policy.params.flow={solver: midpoint, num_steps: 2}",
         "evaluation.max_steps=2",
+        "evaluation.environment=from_data",
         "evaluation.environment.params.at=1.5",
     ]
     settings = [word for each in varied for word in ("--set", each)]
@@ -207,6 +208,7 @@ def test_how_a_policy_acts_is_varied_without_training(toy, tmp_path):
         ("policy.params.flow.num_stepz=2", "did you mean 'num_steps'"),
         ("evaluation.episode=2", "did you mean 'episodes'"),
         ("evaluation.environment.params.att=2", "did you mean 'at'"),
+        ("evaluation={environment: {type: toy}}", "--set evaluation: set its keys one by one"),
     ],
 )
 def test_a_setting_that_is_wrong_or_was_trained_is_named(toy, setting, message):

@@ -169,6 +169,15 @@ def test_a_policy_that_is_told_its_task_is_refused(saved, tmp_path):
         export(told, tmp_path / "student.pt")
 
 
+@pytest.mark.parametrize("suffix", ["pt", "onnx"])
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(saved, tmp_path, suffix):
+    folder = tmp_path / f"folder.{suffix}"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*folder"):
+        export(saved, folder)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_other_files_are_refused(saved, tmp_path):
     with pytest.raises(ConfigError, match=r"ends in \.pt or \.onnx"):
         export(saved, tmp_path / "student.tflite")

@@ -15,8 +15,8 @@ LINES = (
     '{"save_dir": "runs/b", "generated.baseline_interval": 3, "phase1.sources": [{"noise": 0.1}]}\n'
 )
 RUNS = [
-    ['save_dir="runs/a"', 'generated.prompts="data_collection/prompts/interiors.jsonl"'],
-    ['save_dir="runs/b"', "generated.baseline_interval=3", 'phase1.sources=[{"noise": 0.1}]'],
+    ["save_dir=runs/a", "generated.prompts=data_collection/prompts/interiors.jsonl"],
+    ["save_dir=runs/b", "generated.baseline_interval=3", "phase1.sources=[{noise: 0.1}]"],
 ]
 
 

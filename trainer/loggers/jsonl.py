@@ -19,12 +19,13 @@ class JsonlLogger(Logger):
     def __init__(self, save_dir: Path, start_step: int | None) -> None:
         self.path = save_dir / "metrics.jsonl"
         if self.path.exists():
-            lines = self.path.read_text().splitlines()
+            text = self.path.read_text()
+            lines = text.splitlines()
             last = float("inf") if start_step is None else start_step
             # From the end: before a change of the number of ranks steps were counted otherwise.
             dropped = itertools.takewhile(lambda line: not _step(line) <= last, reversed(lines))
             kept = lines[: len(lines) - len(list(dropped))]
-            if len(kept) < len(lines):
+            if len(kept) < len(lines) or not text.endswith("\n"):  # cut off just before it
                 write_text_atomically(self.path, "".join(f"{line}\n" for line in kept))
         self._file = self.path.open("a")
 

@@ -86,3 +86,9 @@ def test_unfitting_environments_are_refused():
         GymnasiumVector(2, CPU, 0, id="Nowhere-v0")
     with pytest.raises(ConfigError, match="takes actions of Discrete"):
         GymnasiumVector(2, CPU, 0, id="CartPole-v1")
+    with pytest.raises(ConfigError, match=r"cannot be made with \{'foo': 1\}"):
+        GymnasiumVector(2, CPU, 0, id="Pendulum-v1", kwargs={"foo": 1})
+    with pytest.raises(ConfigError, match="'foo:Bar-v0' cannot be made"):
+        GymnasiumVector(2, CPU, 0, id="foo:Bar-v0")
+    with pytest.raises(ConfigError, match=r"shows Tuple.*expected a box of real numbers"):
+        GymnasiumVector(2, CPU, 0, id="Blackjack-v1")

@@ -1,6 +1,7 @@
 """Whole distillations of a toy."""
 
 import itertools
+import json
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from data_collection.distillation import runner as runner_module
 from data_collection.distillation.launch import enter_distillation
 from data_collection.distillation.setting import Setting
 from data_collection.distillation.student import load_distillation
@@ -20,9 +22,16 @@ from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint
 from trainer.errors import ConfigError
 from trainer.interfaces import ACTION, STATE
+from trainer.pruning import prune_checkpoints
 from trainer.stopping import Interrupted
 
 HALF = "algorithm.storage_dtype=float16"
+# Of a student that learns, the lowest reward is an early one.
+BEST = [
+    "evaluation={every: 1, num_envs: 20}",
+    "train.save_every=1",
+    "train.checkpoints={keep_last: 1, best: {metric: Evaluation/mean_reward, mode: min}}",
+]
 STAGES = list(itertools.product([True, False], [True, False]))
 
 
@@ -238,8 +247,21 @@ def test_a_relative_folder_of_another_configuration_is_not_resumed(path, monkeyp
         pass
 
 
-def test_a_finished_run_can_be_made_longer(path):
+def test_the_best_checkpoint_of_another_configuration_is_not_resumed(path):
+    distilled(path, *BEST)
+    loaded = load_distillation(path, ["algorithm.sampling=recency", "train.save_dir=runs/more"])
+    with (
+        pytest.raises(ConfigError, match='saved "uniform", now "recency"'),
+        enter_distillation(loaded, ALONE, str(path.parents[4] / "runs/toy/exp1/best")),
+    ):
+        pass
+
+
+def test_a_finished_run_can_be_made_longer(path, caplog):
+    caplog.set_level("INFO")
     distilled(path)
+    distilled(path)
+    assert "nothing is left to train; a larger iterations goes on" in caplog.text
     runner = distilled(path, "iterations=8")
     assert [row["step"] for row in figures(runner.loop.save_dir)] == list(range(1, 9))
 
@@ -273,9 +295,7 @@ def test_a_share_is_given_of_a_positive_reward_only(path, monkeypatch, taught, h
 
 
 def test_the_best_checkpoint_is_kept(path):
-    settings = ["evaluation={every: 1, num_envs: 20}", "train.save_every=1"]
-    best = "{metric: Evaluation/mean_reward, mode: min}"  # of a student that learns, an early one
-    runner = distilled(path, *settings, f"train.checkpoints={{keep_last: 1, best: {best}}}")
+    runner = distilled(path, *BEST)
     rows = figures(runner.loop.save_dir)
     lowest = min(rows, key=lambda row: row["Evaluation/mean_reward"])
     assert lowest["step"] < 6
@@ -283,6 +303,24 @@ def test_the_best_checkpoint_is_kept(path):
     assert kept == {f"epoch_{lowest['step']}", "epoch_6"}
     metrics = open_checkpoint(runner.loop.save_dir / f"epoch_{lowest['step']}").metrics()
     assert metrics["Evaluation/mean_reward"] == lowest["Evaluation/mean_reward"]
+
+
+def test_a_kill_before_the_others_are_deleted_does_not_cost_the_best(path, monkeypatch):
+    whole = distilled(path, *BEST, "train.save_dir=runs/whole").loop.save_dir
+    best = json.loads((whole / "best.json").read_text())["checkpoint"]
+
+    def killed(save_dir, checkpoints):
+        if (save_dir / best).exists():
+            raise KeyboardInterrupt
+        prune_checkpoints(save_dir, checkpoints)
+
+    monkeypatch.setattr(runner_module, "prune_checkpoints", killed)
+    with pytest.raises(KeyboardInterrupt):
+        distilled(path, *BEST)
+    monkeypatch.undo()
+    again = distilled(path, *BEST).loop.save_dir
+    assert (again / "best.json").read_text() == (whole / "best.json").read_text()
+    assert {p.name for p in again.glob("epoch_*")} == {p.name for p in whole.glob("epoch_*")}
 
 
 def test_the_student_is_evaluated_in_the_same_episodes_as_the_teacher(path):
