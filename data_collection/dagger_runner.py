@@ -100,7 +100,8 @@ class DaggerRunner:
         driver = choose_driver(self.folder, earlier) if earlier else None
         with timed.step("collect"):
             data = self.steps.collect(index, driver)
-            self._refuse_changed_teacher(data)
+            if driver is None:  # later rounds are compared with this one
+                self._refuse_changed_teacher(data)
         with timed.step("train"):
             checkpoint = self.steps.train(index, driver)
         with timed.step("evaluate"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -57,18 +56,9 @@ class Evaluation:
         plain = [f.name for f in fields(cls) if f.name not in ("success_interval", "results")]
         return [f"evaluation/{name}" for name in (*plain, "success_low", "success_high")]
 
-    def to_json(self) -> str:
-        """Return the figures as JSON."""
-        return json.dumps(asdict(self), indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Evaluation:
-        """Return what ``to_json`` wrote."""
-        return cls.from_plain(json.loads(text))
-
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
-        """Return the figures of the mapping that ``to_json`` wrote."""
+        """Return the figures that became a mapping, and JSON, on the way."""
         tuples = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
         values = {**plain, **tuples}
         if "returns" in values:  # written before there were seeds

@@ -102,7 +102,7 @@ def from_yaml(text: str) -> Any:  # noqa: ANN401 - whatever was written
     Raises:
         yaml.YAMLError: The text is damaged.
     """
-    return yaml.load(text, Loader=_CoreLoader)  # noqa: S506 - a SafeLoader
+    return yaml.load(text, Loader=_CoreLoader)  # noqa: S506 - a SafeLoader: no tag makes objects
 
 
 def to_yaml(value: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ Shape legend: B batch, To observation steps, H action-chunk steps.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -153,19 +153,15 @@ class DaggerRounds(Dataset):
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Return the batch, on the device when the data are cached there, else on the CPU."""
-        if not self._sources:
-            self.to_device(self._device)
-        return self._gathered(indices, self._sources)
+        return self._gathered(indices, self._rows)
 
     def low_dim(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Return the batch without cameras."""
+        return self._gathered(indices, (STATE, ACTION))
+
+    def _gathered(self, indices: Sequence[int] | np.ndarray, keys: Iterable[str]) -> Batch:
         if not self._sources:
             self.to_device(self._device)
-        return self._gathered(indices, {key: self._sources[key] for key in (STATE, ACTION)})
-
-    def _gathered(
-        self, indices: Sequence[int] | np.ndarray, sources: Mapping[str, RowSource]
-    ) -> Batch:
         windows = self._windows
         index = np.asarray(indices, dtype=np.int64)
         frame = windows.frames[index].astype(np.int64)
@@ -176,8 +172,7 @@ class DaggerRounds(Dataset):
         valid = windows.target_lengths[index, None].astype(np.int64)
         acted = target[:, None] + np.minimum(self._steps, valid - 1)
         batch = {
-            key: source.gather(acted if key == ACTION else observed)
-            for key, source in sources.items()
+            key: self._sources[key].gather(acted if key == ACTION else observed) for key in keys
         }
         if TASK in batch:
             batch[TASK] = batch[TASK][:, -1]

@@ -28,13 +28,13 @@ from data_collection.label_error import label_errors
 from data_collection.replay import replay
 from data_collection.schema import CollectConfig
 from data_collection.teachers.meta_world_expert import MetaWorldExpert
-from tests.support.dagger import PLUGINS, ROOT, arguments
+from tests.support.dagger import PLUGINS, QUICK, ROOT, arguments
 from trainer import evaluate
 from trainer.acting import load_policy
 from trainer.checkpoint import open_checkpoint, resolve_checkpoint
 from trainer.cli import run_command
 from trainer.config import load_config
-from trainer.errors import ConfigError, DataError, UserError
+from trainer.errors import ConfigError, DataError
 from trainer.schema import ExperimentConfig
 from trainer.seeding import stream_seed
 
@@ -325,9 +325,6 @@ def grandchildren(pid):
     return [p for p, parent in parents.items() if parents.get(parent) == pid]
 
 
-QUICK = {"n_rounds": 0, "phase1.episodes": 1, "evaluation.video_every": -1}
-
-
 def test_an_experiment_may_be_started_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "elsewhere"
@@ -338,39 +335,6 @@ def test_an_experiment_may_be_started_from_anywhere(tmp_path, monkeypatch):
     # video_every: -1 films nothing.
     assert not (folder / "videos").exists()
     assert "None were made" in (folder / "report.html").read_text()
-
-
-def test_each_line_of_a_sweep_is_an_experiment_of_its_own(tmp_path, capsys):
-    lines = [{"seed": seed, "save_dir": str(tmp_path / f"seed_{seed}")} for seed in (1, 2)]
-    sweep = tmp_path / "seeds.jsonl"
-    sweep.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = arguments(tmp_path / "unused", **QUICK)
-    assert dagger_runner.main([*command, "--sweep", str(sweep)]) == 0
-    (first,), (second,) = (fingerprint(tmp_path / f"seed_{seed}")[1].values() for seed in (1, 2))
-    assert first != second
-    assert capsys.readouterr().out.count("report.html") == 2
-    assert not (tmp_path / "unused").exists()
-
-
-def test_a_line_of_a_sweep_that_fails_keeps_no_other_from_running(tmp_path):
-    sweep = tmp_path / "teachers.jsonl"
-    lines = [{"min_teacher_success": 0.9}, {}, {"min_teacher_success": 0.8}]
-    lines = [line | {"save_dir": str(tmp_path / str(n))} for n, line in enumerate(lines)]
-    sweep.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(UserError) as failed:
-        dagger_runner.main([*arguments(tmp_path / "unused", **QUICK), "--sweep", str(sweep)])
-    assert str(failed.value).count("not good enough") == 2
-    assert (tmp_path / "1" / "report.html").exists()
-
-
-def test_what_is_wrong_in_a_later_line_of_a_sweep_is_found_before_the_first_runs(tmp_path):
-    sweep = tmp_path / "steps.jsonl"
-    lines = [{}, {"train.set.train.stepz": 5}]
-    lines = [line | {"save_dir": str(tmp_path / str(n))} for n, line in enumerate(lines)]
-    sweep.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(ConfigError, match=r"unknown key .did you mean .steps"):
-        dagger_runner.main([*arguments(tmp_path / "unused", **QUICK), "--sweep", str(sweep)])
-    assert list(tmp_path.iterdir()) == [sweep]
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -1,3 +1,6 @@
+import json
+from dataclasses import asdict
+
 import pytest
 
 from trainer.evaluation import Evaluation, summarize, wilson_interval
@@ -41,7 +44,7 @@ def test_figures_are_those_of_the_episodes():
         {"seed": 1, "success": True, "return": 4.0, "length": 10},
         {"seed": 2, "success": False, "return": 8.0, "length": 30},
     )
-    assert Evaluation.from_json(evaluation.to_json()) == evaluation
+    assert Evaluation.from_plain(json.loads(json.dumps(asdict(evaluation)))) == evaluation
 
 
 def test_a_record_from_before_episodes_had_seeds_is_still_read():
@@ -60,4 +63,4 @@ def test_a_record_from_before_episodes_had_seeds_is_still_read():
     evaluation = Evaluation.from_plain(plain)
     assert (evaluation.returns, evaluation.lengths) == ((8.0, 4.0), (30, 10))
     assert evaluation.results[0]["seed"] is None
-    assert Evaluation.from_json(evaluation.to_json()) == evaluation
+    assert Evaluation.from_plain(json.loads(json.dumps(asdict(evaluation)))) == evaluation

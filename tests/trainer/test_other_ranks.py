@@ -1,10 +1,12 @@
-"""A run that goes on on another number of ranks."""
+"""A run that goes on on another number of ranks, or another kind of device."""
 
 import json
 
 import torch
 
 from tests.support.ports import free_port
+from trainer.checkpoint import newest_checkpoint
+from trainer.files import sha256_of
 
 
 def test_other_world_sizes_go_on_and_say_so(toy):
@@ -49,3 +51,17 @@ def test_ranks_that_see_other_checkpoints_are_refused(toy):
     assert [rank.exitcode for rank in ranks] == [2, 2], toy.log.read_text()
     assert "the ranks would not start from the same checkpoint: rank 0 sees" in toy.log.read_text()
     assert sorted(p.name for p in toy.save_dir.glob("epoch_*")) == ["epoch_1", "epoch_2"]
+
+
+def test_a_run_goes_on_on_another_kind_of_device_and_says_so(toy):
+    assert toy.train() == 0
+    folder = toy.save_dir / "epoch_3"
+    state = torch.load(folder / "training_state.pt", weights_only=True)
+    state["rng"][0] |= {"noise": torch.zeros(16, dtype=torch.uint8), "cuda": torch.zeros(16)}
+    torch.save(state, folder / "training_state.pt")  # as a GPU leaves it
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["training_state.pt"]["sha256"] = sha256_of(folder / "training_state.pt")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert toy.train("--set", "train.epochs=4") == 0, toy.log.read_text()
+    assert "saved on cuda and this run has cpu: it goes on from the same" in toy.log.read_text()
+    assert newest_checkpoint(toy.save_dir).epoch == 4

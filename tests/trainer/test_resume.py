@@ -13,7 +13,6 @@ import yaml
 
 from tests.support.toy import uninterrupted
 from trainer.checkpoint import checkpoints_of, leftovers, newest_checkpoint, save_checkpoint
-from trainer.files import sha256_of
 
 VARIANTS = {
     "plain": {},
@@ -138,20 +137,6 @@ def test_what_a_length_is_counted_in_may_not_change(toy, before, now):
     assert toy.train(*change) == 2
     assert f"train.{now}: saved null, now 40" in toy.log.read_text()
     assert newest_checkpoint(toy.save_dir).step == kept.step
-
-
-def test_a_run_goes_on_on_another_kind_of_device_and_says_so(toy):
-    assert toy.train() == 0
-    folder = toy.save_dir / "epoch_3"
-    state = torch.load(folder / "training_state.pt", weights_only=True)
-    state["rng"][0] |= {"noise": torch.zeros(16, dtype=torch.uint8), "cuda": torch.zeros(16)}
-    torch.save(state, folder / "training_state.pt")  # as a GPU leaves it
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["training_state.pt"]["sha256"] = sha256_of(folder / "training_state.pt")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert toy.train("--set", "train.epochs=4") == 0, toy.log.read_text()
-    assert "saved on cuda and this run has cpu: it goes on from the same" in toy.log.read_text()
-    assert newest_checkpoint(toy.save_dir).epoch == 4
 
 
 def test_what_is_in_the_way_of_an_epoch_is_named_at_the_start(toy):

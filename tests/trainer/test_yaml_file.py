@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import yaml
 
 from trainer.config_tree import Mark
 from trainer.errors import ConfigError
@@ -108,3 +109,9 @@ def test_written_text_is_read_back_exactly():
     assert repr(result) == repr(value)
     numbered = {"tasks": {0: "open", 7: "off"}}
     assert from_yaml(to_yaml(value | numbered)) == value | numbered
+
+
+@pytest.mark.parametrize("tag", ["!!python/name:os.system", "!!python/object/apply:os.getpid []"])
+def test_what_would_make_objects_is_refused_in_our_own_files_too(tag):
+    with pytest.raises(yaml.YAMLError, match="could not determine a constructor"):
+        from_yaml(f"a: {tag}")
