@@ -64,6 +64,13 @@ def _each(batches: Iterator[Batch | UserError]) -> Generator[Batch]:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+    except ConnectionError as error:  # before torch has noticed that the process is gone
+        if not isinstance(batches, _MultiProcessingDataLoaderIter):
+            raise
+        raise RuntimeError(
+            "a data-loader worker ended while it handed a batch over, as one that is killed by "
+            "signal does, most often for want of memory: lower data.num_workers or data.batch_size"
+        ) from error
     finally:
         # An error's traceback would keep the workers, and they this process, for ever.
         if isinstance(batches, _MultiProcessingDataLoaderIter):
